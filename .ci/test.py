@@ -1,0 +1,296 @@
+"""What must hold before a change goes in; `make test` runs it in .venv.
+
+The working tree is only read: every check works in a copy. The notebooks run twice, once against
+the tree and once as a reader has them: in an empty folder, where the wheel alone is installed.
+Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
+from functools import partial
+from itertools import count
+from pathlib import Path
+from zipfile import ZipFile
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
+BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()'
+
+
+class Failed(Exception):
+    "A check does not hold; the text says why."
+
+
+# --- the project ---
+
+def project():
+    "The settings of the package."
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    return config['DEFAULT']
+
+
+def files():
+    "The files of the working tree, without those that git ignores, relative to the root."
+    git = subprocess.run(['git', 'ls-files', '-coz', '--exclude-standard'], cwd=ROOT, capture_output=True, text=True)
+    names = git.stdout.split('\0') if git.returncode == 0 else unpacked()
+    return sorted(p for p in map(Path, filter(None, names)) if (ROOT/p).is_file())
+
+
+def unpacked():
+    "The same for a tree without git, an unpacked archive."
+    ignored = re.compile(r'\.git$|\.venv|demo$|build$|dist$|.*\.egg-info$|__pycache__$')
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [f for f in folders if not ignored.match(f)]
+        yield from (os.path.relpath(Path(folder, n), ROOT) for n in names)
+
+
+def notebooks(paths):
+    "The notebooks among `paths`, in the order of their numbers."
+    return [p for p in paths if p.suffix == '.ipynb' and not any(s[0] in '._' for s in p.parts)]
+
+
+# --- running commands ---
+
+running = set()
+
+
+def environment(home):
+    "One thread and a home folder of its own, so that nothing outside the test matters or changes."
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(('XDG_', 'JUPYTER_', 'PYTHONPATH'))}
+    home.mkdir(exist_ok=True)
+    return keep | dict(HOME=str(home), MEDISCOPE_CACHE=str(home/'cache'), OMP_NUM_THREADS='1')
+
+
+def run(log, *command, cwd, env=None, limit=LIMIT):
+    "Run `command` and return its output, which is also appended to `log`."
+    with open(log, 'a+') as out:
+        start = out.tell()
+        process = subprocess.Popen([str(c) for c in command], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        running.add(process)
+        try: code = process.wait(limit)
+        except subprocess.TimeoutExpired: raise Failed(f'not finished after {limit} s') from None
+        finally: stop(process)
+        out.seek(start)
+        if code: raise Failed(f'{Path(command[0]).name}: exit code {code}')
+        return out.read()
+
+
+def stop(process):
+    "End a process and whatever it started: kernels, workers."
+    running.discard(process)
+    try: os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError): pass
+    process.wait()
+
+
+def tail(log, n=25):
+    "The last lines of a log, without terminal colours."
+    lines = log.read_text(errors='replace').splitlines() if log.exists() else []
+    return [re.sub(r'\x1b\[[0-9;]*m', '', line) for line in lines[-n:]]
+
+
+# --- the checks: each takes `sh`, which runs a command, and raises Failed ---
+
+def check_clean(sh, copy, paths):
+    "The notebooks hold no editor's metadata: nbdev_clean changes nothing."
+    sh(BIN/'nbdev_clean', cwd=copy, env=environment(copy/'.home'))
+    dirty = [p.name for p in paths if (copy/p).read_bytes() != (ROOT/p).read_bytes()]
+    if dirty: raise Failed(f"nbdev_clean changes {', '.join(dirty)}")
+
+
+def check_modules(sh, copy, package):
+    "The package is what nbdev_export makes of the notebooks, no module more or less."
+    committed = modules(copy/package)
+    for name in committed: (copy/package/name).unlink()
+    sh(BIN/'nbdev_export', cwd=copy, env=environment(copy/'.home'))
+    faults = differences(committed, modules(copy/package))
+    if faults: raise Failed('; '.join(faults))
+
+
+def modules(folder):
+    "The generated modules of a package: {path: bytes}. nbdev keeps __init__.py, only with a new version."
+    return {p.relative_to(folder).as_posix(): p.read_bytes()
+            for p in sorted(folder.rglob('*.py')) if p.name != '__init__.py'}
+
+
+def differences(committed, exported):
+    "What is wrong with the `committed` modules, a phrase each."
+    return ([f'{m} comes from no notebook' for m in committed if m not in exported]
+            + [f'{m} is missing' for m in exported if m not in committed]
+            + [f'{m} differs from its notebook' for m in committed if exported.get(m, committed[m]) != committed[m]])
+
+
+def check_rules(sh, paths):
+    "Every notebook shows a real run, and nothing in it hides from the tests."
+    if not paths: raise Failed('there is no notebook')
+    faults = [f'{p.name}: {f}' for p in paths for f in faults_of(json.loads((ROOT/p).read_text(encoding='utf-8')))]
+    if faults: raise Failed('; '.join(faults))
+
+
+def faults_of(notebook):
+    "What a notebook must not have or lacks, a phrase each."
+    cells = notebook['cells']
+    source = '\n'.join(''.join(c['source']) for c in cells)
+    outputs = [o for c in cells for o in c.get('outputs', [])]
+    return ([f'holds `{b}`' for b in BANNED if b in source]
+            + ['shows an error'] * any(o['output_type'] == 'error' for o in outputs)
+            + ['shows no output'] * (not outputs))
+
+
+def check_readme(sh, copy):
+    "README.md and its figures come from index.ipynb."
+    sh(BIN/'python', '.ci/readme.py', '--check', cwd=copy)
+
+
+def check_scripts(sh, copy):
+    "The scripts in .ci do what they say."
+    sh(BIN/'python', '.ci/test_scripts.py', cwd=copy)
+
+
+def check_tree(sh, copy, path):
+    "A notebook runs against the modules of the tree. nbdev_test is content with nothing, hence the last line."
+    env = environment(copy/'.home') | dict(PATH=f'{BIN}:{os.environ["PATH"]}', PYTHONPATH=str(copy))
+    out = sh(BIN/'nbdev_test', '--path', path, '--do_print', cwd=copy, env=env)
+    if f'Completed {copy/path}' not in out: raise Failed('nbdev_test did not run it')
+
+
+def check_build(sh, copy, dist, package):
+    "The sdist builds, the wheel builds from the sdist, and holds every file of the package."
+    sh(BIN/'python', '-m', 'build', '--no-isolation', '--outdir', dist, cwd=copy)
+    inside = ZipFile(wheel(dist)).namelist()
+    absent = [str(p) for p in files() if p.parts[0] == package and p.as_posix() not in inside]
+    if absent: raise Failed(f"not in the wheel: {', '.join(absent)}")
+
+
+def wheel(dist):
+    "The wheel that `check_build` made."
+    return next(dist.glob('*.whl'))
+
+
+def check_install(sh, venv, dist):
+    "The wheel installs in an environment that holds nothing else, with the tested versions."
+    sh(BIN/'python', '-m', 'venv', '--without-pip', venv, cwd=dist)
+    sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--no-compile', '--no-input', '-c', ROOT/'constraints.txt',
+       f'{wheel(dist)}[dicom]', 'papermill', 'ipykernel', cwd=dist)
+
+
+def check_alone(sh, venv, package, folder):
+    "The package works there, without what it was written with."
+    probe = f'import {package}, importlib.util as u; assert not u.find_spec("nbdev") and not u.find_spec("fastcore")'
+    sh(venv/'bin/python', '-c', probe, cwd=folder)
+    sh(venv/'bin'/package, '--help', cwd=folder, env=environment(folder/'.home'))
+
+
+def check_torch(sh, venv, dist, folder):
+    "Installing the package leaves a torch alone that is there already, also an older CUDA build."
+    old = folder/'torch-2.6.0+cu124.dist-info'
+    old.mkdir()
+    (old/'METADATA').write_text('Metadata-Version: 2.1\nName: torch\nVersion: 2.6.0+cu124\n')
+    for path in ('', folder):
+        report = folder/f'report-{bool(path)}.json'
+        sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--dry-run', '--report', report, wheel(dist),
+           cwd=folder, env=os.environ | dict(PYTHONPATH=str(path)))
+        names = [i['metadata']['name'].lower() for i in json.loads(report.read_text())['install']]
+        if 'torch' in names: raise Failed('pip would replace torch')
+
+
+def check_reader(sh, venv, path, folder):
+    "A notebook runs in an empty folder, where the wheel alone is installed."
+    (folder/'empty').mkdir()
+    shutil.copy(ROOT/path, folder)
+    env = environment(folder/'home') | dict(PATH=f'{venv/"bin"}:{os.environ["PATH"]}')
+    sh(venv/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3',
+       folder/path.name, folder/'out.ipynb', cwd=folder/'empty', env=env)
+
+
+# --- the run ---
+
+class Run:
+    "Checks share a scratch folder, a log for each, and the count of what held."
+    def __init__(self, work):
+        self.work, self.results, self.number = work, [], count()
+        (work/'logs').mkdir()
+
+    def folder(self):
+        "A new, empty folder."
+        folder = self.work/f'{next(self.number)}'
+        folder.mkdir()
+        return folder
+
+    def copy(self):
+        "A copy of the working tree."
+        folder = self.folder()
+        for path in files():
+            (folder/path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT/path, folder/path)
+        return folder
+
+    def check(self, name, f, *args):
+        "Call one check, print one line, and return whether it held."
+        log, start, why = self.work/'logs'/f"{re.sub('[^a-z0-9_]+', '-', name)}.log", time.monotonic(), None
+        try: f(partial(run, log), *args)
+        except Failed as e: why = str(e)
+        except Exception as e: why = f'{type(e).__name__}: {e}'
+        line = f"{'ok  ' if why is None else 'FAIL'} {time.monotonic()-start:6.1f} s  {name}"
+        print('\n'.join([line] if why is None else [f'{line}: {why}', *(f'     | {s}' for s in tail(log))]), flush=True)
+        self.results.append(why is None)
+        return why is None
+
+    def package(self, name, dist, venv):
+        "Build and install the package; return whether notebooks can run with it."
+        if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
+        if not self.check('wheel installs in a new environment', check_install, venv, dist): return False
+        self.check('package works without nbdev', check_alone, venv, name, self.folder())
+        self.check('torch stays as it is', check_torch, venv, dist, self.folder())
+        return True
+
+    def everything(self):
+        "All checks: the quick ones in turn, then notebooks in lanes while the package is installed."
+        name, paths, dist, venv = project()['lib_path'], notebooks(files()), self.folder(), self.folder()
+        with ThreadPoolExecutor(1) as side, ThreadPoolExecutor(LANES) as lanes:
+            installed = side.submit(self.package, name, dist, venv)
+            self.check('scripts of .ci', check_scripts, self.copy())
+            self.check('notebooks follow the rules', check_rules, paths)
+            self.check('notebooks are clean', check_clean, self.copy(), paths)
+            self.check('modules come from the notebooks', check_modules, self.copy(), name)
+            self.check('README comes from index', check_readme, self.copy())
+            for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
+            for p in paths if installed.result() else ():
+                lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())
+
+
+def main():
+    "Run everything in a scratch folder, of which only the logs of a failure stay; return the exit code."
+    work = Path(tempfile.mkdtemp(prefix='mediscope-test-')).resolve()
+    for number in signal.SIGINT, signal.SIGTERM: signal.signal(number, lambda *_: abort(work))
+    test = Run(work)
+    test.everything()
+    passed, failed = sum(test.results), test.results.count(False)
+    for folder in work.iterdir():
+        if folder.name != 'logs' or not failed: shutil.rmtree(folder)
+    if failed: print(f'full logs: {work/"logs"}')
+    else: work.rmdir()
+    print(f'{passed} passed, {failed} failed')
+    return failed > 0 or passed == 0
+
+
+def abort(work):
+    "Ctrl-C: nothing keeps running, nothing stays."
+    while work.exists():
+        for process in list(running): stop(process)
+        shutil.rmtree(work, ignore_errors=True)
+    os._exit(130)
+
+
+if __name__ == '__main__': sys.exit(main())

@@ -1,0 +1,44 @@
+# A fresh machine needs Python 3.10 or newer and make; everything else goes into .venv.
+PYTHON ?= python3
+bin := .venv/bin
+
+help:    ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a prediction (minutes)
+	rm -rf demo
+	$(bin)/mediscope phantom demo/data --n 40 --seed 0
+	$(bin)/mediscope train demo/data --out demo/run --shape 64,64,32 --seed 0
+	$(bin)/mediscope phantom demo/new --n 2 --seed 1
+	$(bin)/mediscope predict demo/run demo/new/CT-23 --out demo/prediction
+	$(bin)/mediscope evaluate demo/run
+	@echo 'report: demo/run/report.html'
+
+test: .venv/dev    ## everything that must hold before a change goes in
+	@$(bin)/python .ci/test.py
+
+readme: .venv/dev    ## README.md from nbs/index.ipynb
+	@$(bin)/python .ci/readme.py
+
+clean:    ## remove what make made
+	rm -rf .venv demo build dist *.egg-info
+
+# One environment for both: torch is most of the minute that it takes. The install is editable,
+# so a change of the code needs no other (pip warns of folders that are called mediscope, too);
+# a stamp file marks each of the two stages.
+install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
+
+.venv/runtime: setup.py settings.ini constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mediscope needs Python 3.10 or newer: make PYTHON=…")'
+	@echo 'installing into .venv, about a minute'
+	@$(PYTHON) -m venv .venv
+	@$(bin)/python -m pip install --quiet --upgrade pip
+	@$(install) .
+	@touch $@
+
+.venv/dev: .venv/runtime
+	@echo 'adding what tests need'
+	@$(install) '.[dev]'
+	@touch $@
+
+.PHONY: help demo test readme clean
