@@ -452,9 +452,9 @@ class Augment:
     scale: float = .1         # relative
     shift: float = .05        # share of the side
     flips: tuple = (0,)       # axes that may be mirrored: 0 left-right, 1 front-back, 2 foot-head
-    brightness: float = .05   # added, in units of the window
-    contrast: float = .1      # relative
-    noise: float = .03        # largest standard deviation, in units of the window
+    brightness: float = .02   # added, in units of the window: Hounsfield units are calibrated
+    contrast: float = .05     # relative
+    noise: float = .02        # largest standard deviation, in units of the window
     extent: tuple = (1.,1.,1.) # relative lengths of the sides
 
     def matrices(self, u:Tensor)->Tensor:

@@ -7,9 +7,8 @@ __all__ = ['STRIDE', 'norm', 'ResBlock', 'encoder', 'top_mean', 'window_corners'
            'default_roi', 'GatedAttention', 'find_checkpoint', 'Pretrained', 'require_same_shapes', 'DCGOutput', 'DCG',
            'dcg_loss']
 
-# %% ../nbs/01_dcg.ipynb #b12a1830
-import json, math, os
-from importlib.metadata import version
+# %% ../nbs/01_dcg.ipynb #66c0e3cd
+import json, math
 from pathlib import Path
 from typing import NamedTuple
 import torch
@@ -17,8 +16,8 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .data import InputError, publish
 
-# %% ../nbs/01_dcg.ipynb #858ca880
-def norm(width:int)->nn.GroupNorm: return nn.GroupNorm(math.gcd(8, width), width)
+# %% ../nbs/01_dcg.ipynb #aa5ea231
+def norm(width:int)->nn.InstanceNorm3d: return nn.InstanceNorm3d(width, affine=True)
 
 class ResBlock(nn.Module):
     "Two 3×3×3 convolutions and a shortcut: (b, c, x, y, z) → (b, width, x/stride, y/stride, z/stride)."

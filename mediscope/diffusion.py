@@ -164,7 +164,7 @@ class MediScope(nn.Module, Pretrained):
     def velocity(self, guide:Guide):
         "The network under the guidance of the scans: (y_t, t) → v."
         m, f = self.guidance(guide.p_global, guide.p_local, guide.saliency), self.prior(guide.tokens)
-        return lambda y, t: self.unet(y, t/self.config.T, m, f)
+        return lambda y, t: self.unet(y, t/self.config.T, m, f) - (1 - self.abar[t][:,None]).sqrt()*(2*m - 1)
 
     @torch.no_grad()
     def sample(

@@ -113,7 +113,7 @@ class Fit:
         self.average.load_state_dict(parts['average'])
         restore_optimiser(self.opt, parts['opt'], facts['groups'])
         self.schedule.load_state_dict(facts['schedule'])
-        self.best, self.best_epoch, self.history = parts['best'], facts['best_epoch'], facts['history']
+        self.best, self.best_epoch, self.history = parts.get('best', {}), facts['best_epoch'], facts['history']
 
 def precision(device:torch.device)->str:
     "bf16 where the GPU has it, fp16 with loss scaling where it has not, plain floats on a CPU."
@@ -140,11 +140,11 @@ def fit(
     if state and Path(state).exists(): run.load(state)
     progress = tqdm(range(len(run.history), epochs), name, epochs, initial=len(run.history), unit='epoch', disable=None)
     for epoch in progress:
-        if epoch - run.best_epoch > max(5, epochs//3): break
+        if 0 <= run.best_epoch < epoch - max(5, epochs//4): break
         train_loss = run.epoch(make_loader(volumes, batch_size, seed_of(seed, epoch)), epoch)
         row = dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0])
-        best = min((r['val_nll'] for r in run.history), default=np.inf)
-        if row['val_nll'] < best:
+        best = min((r['val_nll'] for r in run.history[epochs//2:]), default=np.inf)
+        if epoch >= epochs//2 and row['val_nll'] < best:
             run.best, run.best_epoch = {k: v.detach().clone() for k, v in run.average.module.state_dict().items()}, epoch
         run.history.append(row)
         if state: run.save(state)
@@ -264,7 +264,7 @@ def default_prep(cohort:Cohort, shape=None, spacing=None)->Prep:
 def default_augment(prep:Prep)->Augment:
     "Rotations in millimetres where they are known; all flips for small crops."
     extent = tuple(n*s for n, s in zip(prep.shape, prep.spacing or np.reciprocal(np.array(prep.shape, float))))
-    return Augment(flips=(0,1,2) if prep.spacing and max(extent) < CROP_MM else (0,), extent=extent)
+    return Augment(rotate=30., flips=(0,1,2), extent=extent) if prep.spacing and max(extent) < CROP_MM else Augment(extent=extent)
 
 # %% ../nbs/04_train.ipynb #f2e38a2d
 def plan_split(table, folds:int, seed:int)->'DataFrame':
@@ -312,8 +312,8 @@ def train(
     shape=None,             # voxels of the prepared volume
     spacing=None,           # mm of the prepared volume; None: the whole scan is resampled to `shape`
     folds:int=5,            # 1: a single split; ignored where the data brings its own
-    epochs_dcg:int=40,      # phase 1
-    epochs_diffusion:int=40, # phase 2
+    epochs_dcg:int=30,      # phase 1
+    epochs_diffusion:int=20, # phase 2
     batch_size:int=8,
     lr:float=2e-3,          # peak of the one-cycle schedule
     seed:int=0,

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['grid_points', 'distance_rule', 'mix', 'GuidanceMap', 'to_grid', 'FeaturePrior', 'step_features', 'halve', 'double',
-           'ModulatedBlock', 'UNet']
+           'group_norm', 'ModulatedBlock', 'UNet']
 
-# %% ../nbs/02_unet.ipynb #6747d566
+# %% ../nbs/02_unet.ipynb #944a1dda
+import math
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .dcg import norm
 
 # %% ../nbs/02_unet.ipynb #64a64763
 def grid_points(
@@ -91,12 +91,14 @@ def double(x:Tensor)->Tensor:
     "Repeat every point 2×2×2 times."
     return x.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
 
+def group_norm(width:int)->nn.GroupNorm: return nn.GroupNorm(math.gcd(8, width), width)
+
 class ModulatedBlock(nn.Module):
     "Residual block (b, c, …) → (b, width, …), modulated by a condition (b, d, …) on the same grid."
     def __init__(self, c:int, width:int, d:int):
         super().__init__()
-        self.first = nn.Sequential(norm(c), nn.SiLU(), nn.Conv3d(c, width, 3, padding=1))
-        self.normalise, self.modulation = norm(width), nn.Conv3d(d, 2*width, 1)
+        self.first = nn.Sequential(group_norm(c), nn.SiLU(), nn.Conv3d(c, width, 3, padding=1))
+        self.normalise, self.modulation = group_norm(width), nn.Conv3d(d, 2*width, 1)
         self.second = nn.Sequential(nn.SiLU(), nn.Conv3d(width, width, 3, padding=1))
         self.shortcut = nn.Conv3d(c, width, 1)
     def forward(self, x, condition):
@@ -114,7 +116,7 @@ class UNet(nn.Module):
         self.step, self.prior = nn.Conv3d(steps_width, d, 1), nn.Linear(embed, d)
         self.down = nn.ModuleList([ModulatedBlock(c, w, d) for c, w in zip([width, *widths], widths)])
         self.up = nn.ModuleList([ModulatedBlock(w + v, v, d) for v, w in zip(widths, widths[1:])])
-        self.leave = nn.Sequential(norm(width), nn.SiLU(), nn.Conv3d(width, classes, 1))
+        self.leave = nn.Sequential(group_norm(width), nn.SiLU(), nn.Conv3d(width, classes, 1))
         nn.init.zeros_(self.leave[2].weight); nn.init.zeros_(self.leave[2].bias)
 
     def forward(
