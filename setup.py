@@ -14,7 +14,7 @@ extras = {key.removesuffix('_requirements'): cfg[key].split()
 
 checkpoints = [str(p.relative_to(cfg['lib_path']))
                for p in Path(cfg['lib_path'], 'checkpoints').rglob('*')
-               if p.name in ('config.json', 'model.safetensors', 'README.md')]
+               if p.name in ('config.json', 'model.safetensors', 'report.json', 'README.md')]
 
 setup(
     name=cfg['lib_name'],

@@ -65,10 +65,10 @@ running = set()
 
 
 def environment(home):
-    "One thread and a home folder of its own, so that nothing outside the test matters or changes."
+    "One thread and a home folder of its own; outside the tree only the reference data matters, where it is present."
     keep = {k: v for k, v in os.environ.items() if not k.startswith(('XDG_', 'JUPYTER_', 'PYTHONPATH'))}
     home.mkdir(exist_ok=True)
-    return keep | dict(HOME=str(home), MEDISCOPE_CACHE=str(home/'cache'), OMP_NUM_THREADS='1')
+    return keep | dict(HOME=str(home), MEDISCOPE_CACHE=str(home/'cache'), MEDISCOPE_SHARED=str(ROOT.parent/'shared'), OMP_NUM_THREADS='1')
 
 
 def run(log, *command, cwd, env=None, limit=LIMIT):

@@ -107,7 +107,7 @@ def make_parser()->Parser:
     arg('--epochs-dcg', type=at_least(1), help='epochs of phase 1 (default 30)')
     arg('--epochs-diffusion', type=at_least(1), help='epochs of phase 2 (default 20)')
     arg('--batch-size', type=at_least(1), help='scans a step (default 8)')
-    arg('--lr', type=float, help='peak learning rate (default 0.002)')
+    arg('--lr', type=float, help='peak learning rate (default 0.001)')
     arg('--seed', type=at_least(0), help='of split, weights, augmentation and noise (default 0)')
     arg('--device', help='cpu, cuda, cuda:1 … (default: a GPU that works, else the CPU)')
     arg('--limit-mb', **LIMIT)

@@ -128,10 +128,11 @@ def fit(
     volumes:Volumes,    # training scans
     epochs:int,
     batch_size:int=8,
-    lr:float=2e-3,
+    lr:float=1e-3,
     seed:int=0,
     device=torch.device('cpu'),
     state=None,         # file to resume from and to save to after every epoch
+    settle:float=0.,    # share of the epochs that cannot be the best one
     report=lambda history: None, # called with the rows so far, after every epoch
     name='train',
 )->list:                # a row (dict) an epoch
@@ -143,8 +144,8 @@ def fit(
         if 0 <= run.best_epoch < epoch - max(5, epochs//4): break
         train_loss = run.epoch(make_loader(volumes, batch_size, seed_of(seed, epoch)), epoch)
         row = dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0])
-        best = min((r['val_nll'] for r in run.history[epochs//2:]), default=np.inf)
-        if epoch >= epochs//2 and row['val_nll'] < best:
+        first = int(settle*epochs)
+        if epoch >= first and row['val_nll'] < min((r['val_nll'] for r in run.history[first:]), default=np.inf):
             run.best, run.best_epoch = {k: v.detach().clone() for k, v in run.average.module.state_dict().items()}, epoch
         run.history.append(row)
         if state: run.save(state)
@@ -179,7 +180,7 @@ def train_dcg(model:MediScope, train:Volumes, val:Volumes, augment, seed:int, de
     def validate(dcg):
         p = torch.cat([dcg(b.volume.to(device)).logits.float().softmax(1) for b in make_loader(val, 8)])
         return scores(p, torch.tensor([val[i].label for i in range(len(val))]).to(device))
-    return fit(model.dcg, loss, validate, train, seed=seed, device=device, **kwargs)
+    return fit(model.dcg, loss, validate, train, seed=seed, device=device, settle=.5, **kwargs)
 
 def train_diffusion(model:MediScope, train:Volumes, val:Volumes, augment, seed:int, device, **kwargs)->list:
     "Phase 2, the DCG frozen; returns the history."
@@ -315,7 +316,7 @@ def train(
     epochs_dcg:int=30,      # phase 1
     epochs_diffusion:int=20, # phase 2
     batch_size:int=8,
-    lr:float=2e-3,          # peak of the one-cycle schedule
+    lr:float=1e-3,          # peak of the one-cycle schedule
     seed:int=0,
     device=None,            # default: a GPU that works, else the CPU
     limit_mb:float=LIMIT_MB, # refuse larger scans
