@@ -9,6 +9,7 @@ __all__ = ['STRIDE', 'norm', 'ResBlock', 'encoder', 'top_mean', 'window_corners'
 
 # %% ../nbs/01_dcg.ipynb #66c0e3cd
 import json, math
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 import torch
@@ -105,7 +106,7 @@ class GatedAttention(nn.Module):
 # %% ../nbs/01_dcg.ipynb #6a51ca49
 def find_checkpoint(name)->Path:
     "The folder that `name` means: a checkpoint, a run folder, a checkpoint shipped with the package, or a model on the hub."
-    shipped = Path(__file__).parent/'checkpoints'/str(name) if '__file__' in globals() else Path(name)
+    shipped = Path(str(files('mediscope')))/'checkpoints'/str(name)
     for folder in (Path(name), Path(name)/'model', shipped):
         if (folder/'model.safetensors').exists(): return folder
     if Path(name).exists(): raise InputError(f'{name}: holds no checkpoint (model.safetensors); name a run that has finished, or a checkpoint folder.')
