@@ -304,9 +304,9 @@ def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
     "The slices through the middle of each region, with saliency and frames; what the model looked at."
     from matplotlib.figure import Figure
     smap = saliency_map(prediction, prediction.volume.shape, prediction.label)
-    fig = Figure(figsize=(3.2*len(prediction.corners), 3.9), layout='constrained')
-    for ax, corner in zip(np.ravel(fig.subplots(1, len(prediction.corners))), prediction.corners):
-        z = int(corner[2] + roi[2]//2)
+    slices = sorted({int(c[2]) + roi[2]//2 for c in prediction.corners})  # regions may share one
+    fig = Figure(figsize=(max(6, 3.2*len(slices)), 3.9), layout='constrained')
+    for ax, z in zip(np.ravel(fig.subplots(1, len(slices))), slices):
         show_slice(ax, prediction.volume, z, smap, prediction.corners, roi)
         ax.set_title(f'slice {z + 1} of {prediction.volume.shape[2]}', fontsize=9)
     fig.suptitle(f'{title}\n{prediction}', fontsize=10)
