@@ -165,21 +165,26 @@ class DCG(nn.Module, Pretrained):
         self.arguments = dict(classes=classes, widths=list(widths), embed=embed, regions=regions, roi=list(roi), top=top)
         self.regions, self.roi, self.top = regions, tuple(roi), top
         self.global_encoder, self.local_encoder = encoder(widths, (2,2,2)), encoder(widths, (1,2,2))
-        self.evidence = nn.Conv3d(widths[-1], classes, 1)
-        self.global_embed, self.local_embed = nn.Linear(2*widths[-1], embed), nn.Linear(2*widths[-1], embed)
+        self.evidence, seen = nn.Conv3d(widths[-1], classes, 1), widths[-1] + sum(widths)
+        self.global_embed, self.local_embed = nn.Linear(seen, embed), nn.Linear(seen, embed)
         self.attention = GatedAttention(embed)
         self.local_head, self.head = nn.Linear(embed, classes), nn.Linear(2*embed, classes)
 
-    def pool(self, features:Tensor)->Tensor:  # (b, c, …) → (b, 2c)
-        return torch.cat([features.flatten(2).mean(2), top_mean(features, self.top)], 1)
+    def pool(self, encoder:nn.Sequential, x:Tensor)->tuple:
+        "Features of the last stage (b, c, …); their top beside the mean of the features of every stage (b, c + Σ widths)."
+        means = []
+        for stage in encoder:
+            x = stage(x)
+            means.append(x.flatten(2).mean(2))
+        return x, torch.cat([top_mean(x, self.top), *means], 1)
 
     def forward(self, x:Tensor)->DCGOutput:  # x (b, 1, x, y, z)
-        features = self.global_encoder(x)
+        features, pooled = self.pool(self.global_encoder, x)
         evidence = self.evidence(features)
         corners = find_regions(evidence.sigmoid(), x.shape[2:], self.roi, self.regions)
         crops = crop(x, corners, self.roi).flatten(0, 1)  # (b·r, 1, x', y', z')
-        h = self.local_embed(self.pool(self.local_encoder(crops))).relu().unflatten(0, corners.shape[:2])  # (b, r, e)
-        g = self.global_embed(self.pool(features)).relu()  # (b, e)
+        h = self.local_embed(self.pool(self.local_encoder, crops)[1]).relu().unflatten(0, corners.shape[:2])  # (b, r, e)
+        g = self.global_embed(pooled).relu()  # (b, e)
         attention = self.attention(h)
         z = (attention[...,None] * h).sum(1)  # (b, e)
         return DCGOutput(self.head(torch.cat([g, z], 1)), top_mean(evidence, self.top), self.local_head(z),

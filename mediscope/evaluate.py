@@ -6,7 +6,7 @@
 __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'PROPORTIONS', 'LABELS', 'HIGHER', 'BASELINES', 'COMPARED',
            'REPORT_PAGE', 'CARD', 'one_vs_rest', 'counted', 'share', 'auc', 'accuracy', 'balanced_accuracy', 'brier',
            'nll', 'ece', 'Estimate', 'members', 'bootstrap', 'estimate', 'Comparison', 'compare', 'in_words',
-           'error_auroc', 'risk_coverage', 'entropy', 'histogram', 'majority_baseline', 'histogram_baseline',
+           'error_auroc', 'risk_coverage', 'entropy', 'histogram', 'majority_baseline', 'histogram_baseline', 'Answers',
            'predict_volumes', 'same_data', 'predict_run', 'probabilities', 'model_names', 'plot_roc', 'plot_confusion',
            'plot_reliability', 'plot_risk_coverage', 'plot_evaluation', 'show_slice', 'plot_prediction',
            'confident_errors', 'plot_errors', 'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'Report',
@@ -186,15 +186,21 @@ def histogram_baseline(train:Volumes, test:Volumes, k:int)->np.ndarray:  # (n, k
 
 BASELINES = dict(majority=majority_baseline, histogram=histogram_baseline)
 
-# %% ../nbs/05_evaluate.ipynb #a554b9f4
-def predict_volumes(model:MediScope, volumes:Volumes, batch_size:int=8, seed:int=0)->tuple:
-    "Probabilities (n, k), uncertainty (n,) and the DCG's own probabilities (n, k) of prepared volumes, in their order."
+# %% ../nbs/05_evaluate.ipynb #e2a2e0a5
+class Answers(NamedTuple):
+    "What a model says about n scans."
+    probability: np.ndarray     # (n, k)
+    uncertainty: np.ndarray     # (n,)
+    dcg: np.ndarray             # (n, k) its DCG alone
+    dcg_temperature: np.ndarray # (n, k) its DCG alone, with the temperature from the validation part
+
+def predict_volumes(model:MediScope, volumes:Volumes, batch_size:int=8, seed:int=0)->Answers:
+    "Answers for prepared volumes, in their order."
     parts = []
     for batch in make_loader(volumes, batch_size):
         guide = model.guide(batch.volume.to(model.abar.device))
-        answer = model.sample(guide, seed)
-        parts.append((answer.probability, answer.uncertainty, guide.logits.softmax(1)))
-    return tuple(torch.cat(v).double().cpu().numpy() for v in zip(*parts))
+        parts.append((*model.sample(guide, seed), guide.logits.softmax(1), model.calibrated(guide).exp()))
+    return Answers(*[torch.cat(v).double().cpu().numpy() for v in zip(*parts)])
 
 def same_data(run:Run, data=None, **kwargs)->'DataFrame':
     "The split of a run with the cache entry of every scan; raises `InputError` if a scan is gone or has changed."
@@ -217,11 +223,12 @@ def predict_run(run:Run, data=None, device='cpu', **kwargs)->'DataFrame':
     for fold in tqdm(folds, 'test', unit='fold', disable=None):
         role = table[f'role_{fold}'].to_numpy()
         train, test = (Volumes(table.entry, label, np.flatnonzero(role == r)) for r in ('train', 'test'))
-        p, u, dcg = predict_volumes(MediScope.from_pretrained(run.fold_folder(fold)/'model').to(device), test)
-        models = {'': p, 'dcg_': dcg} | {f'{name}_': f(train, test, len(classes)) for name, f in BASELINES.items()}
+        said = predict_volumes(MediScope.from_pretrained(run.fold_folder(fold)/'model').to(device), test)
+        models = {'': said.probability, 'dcg_': said.dcg, 'dcg_temperature_': said.dcg_temperature}
+        models |= {f'{name}_': f(train, test, len(classes)) for name, f in BASELINES.items()}
         columns = {f'{name}prob_{c}': v[:,i] for name, v in models.items() for i, c in enumerate(classes)}
         rows = table.iloc[test.index][['path', 'group', 'label']].assign(fold=fold, **columns)
-        rows.insert(4 + len(classes), 'uncertainty', u)
+        rows.insert(4 + len(classes), 'uncertainty', said.uncertainty)
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
 
@@ -275,7 +282,7 @@ def plot_evaluation(table, classes)->'Figure':
     axs = fig.subplots(2, 2).flat
     plot_roc(axs[0], curves, y)
     plot_confusion(axs[1], models['mediscope'], y, classes)
-    plot_reliability(axs[2], {n: curves[n] for n in ('mediscope', 'dcg')}, y)
+    plot_reliability(axs[2], {n: p for n, p in curves.items() if n == 'mediscope' or n.startswith('dcg')}, y)
     plot_risk_coverage(axs[3], {'mediscope, spread of draws': (models['mediscope'], table.uncertainty),
                                 'mediscope, entropy': (models['mediscope'], entropy(models['mediscope'])), 'dcg, entropy': (models['dcg'], entropy(models['dcg']))}, y)
     return fig
@@ -356,7 +363,8 @@ def summarise(table, classes, resamples=1000)->dict:
     y, groups = np.array([classes.index(c) for c in table.label]), table.group.to_numpy()
     p = {name: probabilities(table, classes, prefix) for name, prefix in model_names(table, classes).items()}
     models = {name: {m: estimate(m, q, y, groups, resamples)._asdict() for m in METRICS} for name, q in p.items()}
-    pairs = [(m, 'dcg') for m in COMPARED] + [('auc', name) for name in p if name not in ('mediscope', 'dcg')]
+    own = [name for name in p if name.startswith('dcg')]
+    pairs = [(m, name) for name in own for m in COMPARED] + [('auc', name) for name in p if name not in ('mediscope', *own)]
     comparisons = [compare('mediscope', name, m, p['mediscope'], p[name], y, groups, resamples)._asdict() for m, name in pairs]
     spread = table.uncertainty.to_numpy()
     uncertainty = dict(error_auroc=error_auroc(spread, p['mediscope'], y), entropy_error_auroc=error_auroc(entropy(p['mediscope']), p['mediscope'], y),
@@ -417,7 +425,7 @@ tr.mediscope td { font-weight: 600; color: var(--accent) } img { max-width: 100%
 <tbody>{% for r in rows[1:] %}<tr class="{{ r[0] }}">{% for c in r %}<td>{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
 <p>Value and 95 % interval: bootstrap over groups; Wilson for proportions of independent scans. The threshold is the larger probability; it was not tuned.</p>
 <h2>What the diffusion adds</h2>
-<p>mediscope and its own guidance classifier (dcg) on the same scans, and mediscope against the simple baselines. A difference is shown where its interval leaves out zero.</p>
+<p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero.</p>
 <ul>{% for s in sentences %}<li>{{ s }}</li>{% endfor %}</ul>
 <h2>Curves</h2><img alt="ROC curves, confusion matrix, reliability diagram and risk–coverage curves of the models in the table" src="{{ plots }}">
 <h2>Does it know when it is wrong?</h2>

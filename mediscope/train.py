@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['CROP_MM', 'works', 'pick_device', 'save_state', 'load_state', 'optimiser_tensors', 'restore_optimiser', 'Objective',
-           'Fit', 'precision', 'fit', 'scores', 'guides', 'batch_seeds', 'train_dcg', 'train_diffusion', 'Run',
-           'read_csv', 'write_csv', 'open_run', 'start_run', 'require_same_settings', 'versions', 'default_prep',
-           'default_augment', 'plan_split', 'train_fold', 'write_history', 'train']
+           'Fit', 'precision', 'fit', 'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg',
+           'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'start_run', 'require_same_settings',
+           'versions', 'default_prep', 'default_augment', 'plan_split', 'train_fold', 'write_history', 'train']
 
-# %% ../nbs/04_train.ipynb #5cd2bfb4
-import json, os
-from dataclasses import asdict, fields
+# %% ../nbs/04_train.ipynb #b12a1830
+import json, math, os
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -85,7 +85,7 @@ class Fit:
         self.trained = [p for p in module.parameters() if p.requires_grad]
         self.objective, self.opt = self.accelerator.prepare(Objective(module, loss), torch.optim.AdamW(self.trained, lr, weight_decay=.01))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.opt.optimizer, lr, total_steps=steps, cycle_momentum=False)
-        self.best, self.best_epoch, self.history = {}, -1, []
+        self.best, self.best_epoch, self.lowest, self.history = {}, -1, math.inf, []
 
     def epoch(self, loader, epoch:int)->float:
         "Train on every batch once; returns the mean loss."
@@ -102,9 +102,16 @@ class Fit:
             losses.append(loss.detach())
         return torch.stack(losses).mean().item()
 
+    def record(self, row:dict, candidate:bool):
+        "Add an epoch to the history; keep its weights if it is a candidate and better than all before."
+        self.history.append(row)
+        if candidate and row['val_nll'] < self.lowest:
+            self.best = {k: v.detach().clone() for k, v in self.average.module.state_dict().items()}
+            self.best_epoch, self.lowest = row['epoch'], row['val_nll']
+
     def save(self, path):
         parts = dict(module=self.module.state_dict(), average=self.average.state_dict(), best=self.best, opt=optimiser_tensors(self.opt))
-        facts = dict(groups=self.opt.state_dict()['param_groups'], schedule=self.schedule.state_dict(), best_epoch=self.best_epoch, history=self.history)
+        facts = dict(groups=self.opt.state_dict()['param_groups'], schedule=self.schedule.state_dict(), best_epoch=self.best_epoch, lowest=self.lowest, history=self.history)
         save_state(path, parts, facts)
 
     def load(self, path):
@@ -113,7 +120,7 @@ class Fit:
         self.average.load_state_dict(parts['average'])
         restore_optimiser(self.opt, parts['opt'], facts['groups'])
         self.schedule.load_state_dict(facts['schedule'])
-        self.best, self.best_epoch, self.history = parts.get('best', {}), facts['best_epoch'], facts['history']
+        self.best, self.best_epoch, self.lowest, self.history = parts.get('best', {}), facts['best_epoch'], facts['lowest'], facts['history']
 
 def precision(device:torch.device)->str:
     "bf16 where the GPU has it, fp16 with loss scaling where it has not, plain floats on a CPU."
@@ -128,26 +135,25 @@ def fit(
     volumes:Volumes,    # training scans
     epochs:int,
     batch_size:int=8,
-    lr:float=1e-3,
+    lr:float=2e-3,
     seed:int=0,
     device=torch.device('cpu'),
     state=None,         # file to resume from and to save to after every epoch
-    settle:float=0.,    # share of the epochs that cannot be the best one
+    settle:float=0.,    # share of the epochs that cannot be the best; 0: the start can be, too
     report=lambda history: None, # called with the rows so far, after every epoch
     name='train',
 )->list:                # a row (dict) an epoch
     "Train `module` and leave the weights of the epoch with the lowest validation loss in it."
     run = Fit(module, loss, epochs*-(-len(volumes)//batch_size), lr, device)
     if state and Path(state).exists(): run.load(state)
-    progress = tqdm(range(len(run.history), epochs), name, epochs, initial=len(run.history), unit='epoch', disable=None)
+    elif not settle: run.record(dict(epoch=0, loss=None, **validate(module.eval()), lr=0.), True)
+    done = run.history[-1]['epoch'] if run.history else 0
+    progress = tqdm(range(done + 1, epochs + 1), name, epochs, initial=done, unit='epoch', disable=None)
     for epoch in progress:
         if 0 <= run.best_epoch < epoch - max(5, epochs//4): break
         train_loss = run.epoch(make_loader(volumes, batch_size, seed_of(seed, epoch)), epoch)
         row = dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0])
-        first = int(settle*epochs)
-        if epoch >= first and row['val_nll'] < min((r['val_nll'] for r in run.history[first:]), default=np.inf):
-            run.best, run.best_epoch = {k: v.detach().clone() for k, v in run.average.module.state_dict().items()}, epoch
-        run.history.append(row)
+        run.record(row, epoch > settle*epochs)
         if state: run.save(state)
         report(run.history)
         progress.set_postfix(loss=f'{train_loss:.3f}', val_nll=f"{row['val_nll']:.3f}")
@@ -163,6 +169,15 @@ def scores(p:Tensor, label:Tensor)->dict:
     every = len(np.unique(y)) == q.shape[1]  # a small validation part may lack a class
     auc = roc_auc_score(y, q[:,1] if q.shape[1] == 2 else q/q.sum(1, keepdims=True), multi_class='ovr') if every else np.nan
     return dict(val_nll=F.nll_loss(p.clamp(min=1e-7).log(), label).item(), val_auc=float(auc))
+
+def fit_temperature(
+    logits:Tensor, # (n, k)
+    label:Tensor,  # (n,)
+)->float:
+    "The temperature between 1/4 and 4 with the lowest negative log-likelihood [Guo et al. 2017]."
+    from scipy.optimize import minimize_scalar
+    z, y = logits.double().cpu(), label.cpu()
+    return math.exp(minimize_scalar(lambda s: F.cross_entropy(z/math.exp(s), y).item(), bounds=(-math.log(4), math.log(4)), method='bounded').x)
 
 def guides(model:MediScope, volumes:Volumes, batch_size:int=8)->Guide:
     "What the DCG says about volumes, in their order, without augmentation."
@@ -186,6 +201,7 @@ def train_diffusion(model:MediScope, train:Volumes, val:Volumes, augment, seed:i
     "Phase 2, the DCG frozen; returns the history."
     model.to(device).freeze_dcg()
     guide, label = guides(model, val), torch.tensor([val[i].label for i in range(len(val))]).to(device)
+    model.temperature.fill_(fit_temperature(guide.logits, label))
     def loss(m, batch, epoch):
         seeds = batch_seeds(batch, seed, epoch)
         return diffusion_loss(m, m.guide(augment(batch.volume, seeds)), batch.label, seeds)
@@ -316,7 +332,7 @@ def train(
     epochs_dcg:int=30,      # phase 1
     epochs_diffusion:int=20, # phase 2
     batch_size:int=8,
-    lr:float=1e-3,          # peak of the one-cycle schedule
+    lr:float=2e-3,          # peak of the one-cycle schedule
     seed:int=0,
     device=None,            # default: a GPU that works, else the CPU
     limit_mb:float=LIMIT_MB, # refuse larger scans
