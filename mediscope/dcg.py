@@ -23,7 +23,8 @@ class ResBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Conv3d(c, width, 3, stride, 1, bias=False), nn.BatchNorm3d(width), nn.ReLU(),
                                   nn.Conv3d(width, width, 3, 1, 1, bias=False), nn.BatchNorm3d(width))
-        self.shortcut = nn.Conv3d(c, width, 1, stride, bias=False)
+        self.shortcut = nn.Sequential(nn.AvgPool3d(stride, ceil_mode=True), nn.Conv3d(c, width, 1, bias=False))
+        nn.init.zeros_(self.body[-1].weight)  # a block starts as its shortcut
     def forward(self, x): return F.relu(self.body(x) + self.shortcut(x))
 
 def encoder(widths:tuple, strides:tuple)->nn.Sequential:
@@ -166,7 +167,7 @@ class DCG(nn.Module, Pretrained):
         self.regions, self.roi, self.top = regions, tuple(roi), top
         self.global_encoder, self.local_encoder = encoder(widths, (2,2,2)), encoder(widths, (1,2,2))
         self.evidence, seen = nn.Conv3d(widths[-1], classes, 1), widths[-1] + sum(widths)
-        self.global_embed, self.local_embed = nn.Linear(seen, embed), nn.Linear(seen, embed)
+        self.global_embed, self.local_embed = (nn.Sequential(nn.Linear(seen, embed), nn.SiLU()) for _ in range(2))
         self.attention = GatedAttention(embed)
         self.local_head, self.head = nn.Linear(embed, classes), nn.Linear(2*embed, classes)
 
@@ -183,8 +184,8 @@ class DCG(nn.Module, Pretrained):
         evidence = self.evidence(features)
         corners = find_regions(evidence.sigmoid(), x.shape[2:], self.roi, self.regions)
         crops = crop(x, corners, self.roi).flatten(0, 1)  # (b·r, 1, x', y', z')
-        h = self.local_embed(self.pool(self.local_encoder, crops)[1]).relu().unflatten(0, corners.shape[:2])  # (b, r, e)
-        g = self.global_embed(pooled).relu()  # (b, e)
+        h = self.local_embed(self.pool(self.local_encoder, crops)[1]).unflatten(0, corners.shape[:2])  # (b, r, e)
+        g = self.global_embed(pooled)  # (b, e)
         attention = self.attention(h)
         z = (attention[...,None] * h).sum(1)  # (b, e)
         return DCGOutput(self.head(torch.cat([g, z], 1)), top_mean(evidence, self.top), self.local_head(z),

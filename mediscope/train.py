@@ -81,7 +81,7 @@ class Fit:
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
         self.accelerator = Accelerator(cpu=device.type == 'cpu', mixed_precision=precision(device))
         self.module = module.to(device)
-        self.average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/max(1, steps/20)))
+        self.average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/max(1, steps/20)), use_buffers=True)
         self.trained = [p for p in module.parameters() if p.requires_grad]
         self.objective, self.opt = self.accelerator.prepare(Objective(module, loss), torch.optim.AdamW(self.trained, lr, weight_decay=.01))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.opt.optimizer, lr, total_steps=steps, cycle_momentum=False)
@@ -174,10 +174,10 @@ def fit_temperature(
     logits:Tensor, # (n, k)
     label:Tensor,  # (n,)
 )->float:
-    "The temperature between 1/4 and 4 with the lowest negative log-likelihood [Guo et al. 2017]."
+    "The most probable temperature [Guo et al. 2017] if log τ has the prior N(0, ½²), which few scans cannot overrule."
     from scipy.optimize import minimize_scalar
     z, y = logits.double().cpu(), label.cpu()
-    return math.exp(minimize_scalar(lambda s: F.cross_entropy(z/math.exp(s), y).item(), bounds=(-math.log(4), math.log(4)), method='bounded').x)
+    return math.exp(minimize_scalar(lambda s: F.cross_entropy(z/math.exp(s), y, reduction='sum').item() + 2*s**2, bounds=(-2, 2), method='bounded').x)
 
 def guides(model:MediScope, volumes:Volumes, batch_size:int=8)->Guide:
     "What the DCG says about volumes, in their order, without augmentation."
