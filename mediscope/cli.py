@@ -70,6 +70,7 @@ class Parser(argparse.ArgumentParser):
         print(f'{self.prog}: {message}; see {self.prog} --help', file=sys.stderr)
         raise SystemExit(2)
 
+# %% ../nbs/05a_cli.ipynb #b70b7640
 LIMIT = dict(type=float, default=4096, metavar='MB', help='refuse a scan whose header claims more, in MB at 4 bytes a voxel (default 4096)')
 
 def make_parser()->Parser:
@@ -103,11 +104,11 @@ def make_parser()->Parser:
     arg('--shape', type=numbers(int, 3), metavar='X,Y,Z', help='voxels of the prepared volume (default 128,128,64; an archive: its own)')
     arg('--spacing', type=numbers(float, 3), metavar='X,Y,Z', help='mm of the prepared volume, cropped or padded to the shape (default: the whole scan is resampled)')
     arg('--roi', type=numbers(int, 3), metavar='X,Y,Z', help='voxels of a region, multiples of 8 (default 16,16,8, less for small shapes)')
-    arg('--folds', type=at_least(1), help='folds of the cross-validation; 1 is a single split (default 5; a split of the data set goes first)')
+    arg('--folds', type=at_least(1), help='folds of the cross-validation; 1 is a single split; a split of the data set goes first (default 5)')
     arg('--epochs-dcg', type=at_least(1), help='epochs of phase 1 (default 30)')
     arg('--epochs-diffusion', type=at_least(1), help='epochs of phase 2 (default 20)')
     arg('--batch-size', type=at_least(1), help='scans a step (default 8)')
-    arg('--lr', type=float, help='peak learning rate (default 0.001)')
+    arg('--lr', type=float, help='peak learning rate (default 0.002)')
     arg('--seed', type=at_least(0), help='of split, weights, augmentation and noise (default 0)')
     arg('--device', help='cpu, cuda, cuda:1 … (default: a GPU that works, else the CPU)')
     arg('--limit-mb', **LIMIT)

@@ -23,8 +23,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Conv3d(c, width, 3, stride, 1, bias=False), nn.BatchNorm3d(width), nn.ReLU(),
                                   nn.Conv3d(width, width, 3, 1, 1, bias=False), nn.BatchNorm3d(width))
-        self.shortcut = nn.Sequential(nn.AvgPool3d(stride, ceil_mode=True), nn.Conv3d(c, width, 1, bias=False))
-        nn.init.zeros_(self.body[-1].weight)  # a block starts as its shortcut
+        self.shortcut = nn.Conv3d(c, width, 1, stride, bias=False)
     def forward(self, x): return F.relu(self.body(x) + self.shortcut(x))
 
 def encoder(widths:tuple, strides:tuple)->nn.Sequential:

@@ -135,7 +135,7 @@ class Guide(NamedTuple):
 class Draws(NamedTuple):
     "The answer of the sampler for a batch."
     probability: Tensor # (b, k) mean over points, steps and draws, on the simplex
-    uncertainty: Tensor # (b,) standard deviation over the draws of the most probable class, at their ends
+    uncertainty: Tensor # (b,) standard deviation over the draws of what each says of the most probable class
 
 # %% ../nbs/03_diffusion.ipynb #44dbe043
 class MediScope(nn.Module, Pretrained):
@@ -192,10 +192,10 @@ class MediScope(nn.Module, Pretrained):
         noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits)  # the same for every scan
         logits = self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide]))
         path = ddim(lambda y, t: 2*logits(y, t).softmax(1) - 1, noise.repeat(b, 1, 1, 1, 1), self.abar, steps or c.steps)
-        p = (path.mean((3,4,5)).unflatten(1, (b, s)) + 1)/2  # (steps, b, s, k)
-        mean = p.mean((0,2))
-        best = mean.argmax(1)[:,None,None].expand(-1, s, 1)
-        return Draws(mean, p[-1].gather(2, best)[...,0].std(1, correction=0))
+        each = (path.mean((0,3,4,5)).view(b, s, -1) + 1)/2  # (b, s, k) what every draw says
+        answer = each.mean(1)
+        best = answer.argmax(1)[:,None,None].expand(-1, s, 1)
+        return Draws(answer, each.gather(2, best)[...,0].std(1, correction=0))
 
     def predict(self, scan:Scan, seed:int=0, steps:int|None=None, draws:int|None=None)->'Prediction':
         "Classify one scan as it was read; deterministic for a given `seed`."

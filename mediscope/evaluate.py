@@ -98,6 +98,7 @@ def bootstrap(
                           n_resamples=resamples, method='percentile', rng=np.random.default_rng(seed))
     return tuple(np.nanquantile(result.bootstrap_distribution, (.025, .975)))
 
+# %% ../nbs/05_evaluate.ipynb #233a5a7f
 PROPORTIONS = dict(accuracy=lambda p, y: (p.argmax(1) == y, y == y), sensitivity=lambda p, y: (p.argmax(1) == 1, y == 1),
                    specificity=lambda p, y: (p.argmax(1) == 0, y == 0), precision=lambda p, y: (y == 1, p.argmax(1) == 1))
 
@@ -272,6 +273,7 @@ def plot_risk_coverage(ax, answers:dict, y):
     for name, (p, u) in answers.items(): ax.plot(*risk_coverage(u, p, y), label=name)
     ax.set(xlabel='share of scans answered, surest first', ylabel='error rate', title='risk–coverage', ylim=(0,None)); ax.legend(fontsize=8)
 
+# %% ../nbs/05_evaluate.ipynb #38449435
 def plot_evaluation(table, classes)->'Figure':
     "The four plots of a table of predictions."
     from matplotlib.figure import Figure
@@ -307,6 +309,7 @@ def show_slice(
     ax.invert_xaxis()  # the patient's right on the left
     ax.axis('off')
 
+# %% ../nbs/05_evaluate.ipynb #24814574
 def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
     "The slices through the middle of each region, with saliency and frames; what the model looked at."
     from matplotlib.figure import Figure

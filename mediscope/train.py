@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CROP_MM', 'works', 'pick_device', 'save_state', 'load_state', 'optimiser_tensors', 'restore_optimiser', 'Objective',
-           'Fit', 'precision', 'fit', 'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg',
+           'precision', 'Fit', 'fit', 'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg',
            'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'start_run', 'require_same_settings',
            'versions', 'default_prep', 'default_augment', 'plan_split', 'train_fold', 'write_history', 'train']
 
@@ -74,6 +74,12 @@ class Objective(nn.Module):
         self.module, self.loss = module, loss
     def forward(self, batch, epoch): return self.loss(self.module, batch, epoch)
 
+def precision(device:torch.device)->str:
+    "bf16 where the GPU has it, fp16 with loss scaling where it has not, plain floats on a CPU."
+    if device.type != 'cuda': return 'no'
+    return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+
+# %% ../nbs/04_train.ipynb #daa06b1c
 class Fit:
     "All that changes while a module is trained."
     def __init__(self, module, loss, steps:int, lr:float, device):
@@ -121,11 +127,6 @@ class Fit:
         restore_optimiser(self.opt, parts['opt'], facts['groups'])
         self.schedule.load_state_dict(facts['schedule'])
         self.best, self.best_epoch, self.lowest, self.history = parts.get('best', {}), facts['best_epoch'], facts['lowest'], facts['history']
-
-def precision(device:torch.device)->str:
-    "bf16 where the GPU has it, fp16 with loss scaling where it has not, plain floats on a CPU."
-    if device.type != 'cuda': return 'no'
-    return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
 
 # %% ../nbs/04_train.ipynb #7a6ca18b
 def fit(
@@ -179,6 +180,7 @@ def fit_temperature(
     z, y = logits.double().cpu(), label.cpu()
     return math.exp(minimize_scalar(lambda s: F.cross_entropy(z/math.exp(s), y, reduction='sum').item() + 2*s**2, bounds=(-2, 2), method='bounded').x)
 
+# %% ../nbs/04_train.ipynb #00c1a670
 def guides(model:MediScope, volumes:Volumes, batch_size:int=8)->Guide:
     "What the DCG says about volumes, in their order, without augmentation."
     device = model.abar.device
