@@ -119,6 +119,7 @@ class Config:
     def __post_init__(self):
         for name in ('widths', 'roi'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.points not in (1, 2, 4, 8, 16): raise InputError(f'points = {self.points}: the label grid has 1, 2, 4, 8 or 16 points per side.')
+        if self.draws < 1: raise InputError(f'draws = {self.draws}: at least one noise draw is needed.')
         if not 1 <= self.steps <= self.T: raise InputError(f'steps = {self.steps}: take 1 to {self.T} DDIM steps.')
     @property
     def levels(self): return min(3, self.points.bit_length())  # of the U-Net
@@ -188,10 +189,12 @@ class MediScope(nn.Module, Pretrained):
         draws:int|None=None, # noise draws; default: of the configuration
     )->Draws:
         "Probabilities and uncertainty of a batch; all draws of all scans run as one batch."
-        s, b, c = draws or self.config.draws, len(guide.logits), self.config
+        c, b = self.config, len(guide.logits)
+        steps, s = (own if asked is None else asked for own, asked in ((c.steps, steps), (c.draws, draws)))
+        if not (1 <= steps <= c.T and s >= 1): raise InputError(f'{steps} steps and {s} draws: take 1 to {c.T} steps and at least one draw.')
         noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits)  # the same for every scan
         logits = self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide]))
-        path = ddim(lambda y, t: 2*logits(y, t).softmax(1) - 1, noise.repeat(b, 1, 1, 1, 1), self.abar, steps or c.steps)
+        path = ddim(lambda y, t: 2*logits(y, t).softmax(1) - 1, noise.repeat(b, 1, 1, 1, 1), self.abar, steps)
         each = (path.mean((0,3,4,5)).view(b, s, -1) + 1)/2  # (b, s, k) what every draw says
         answer = each.mean(1)
         best = answer.argmax(1)[:,None,None].expand(-1, s, 1)
@@ -199,6 +202,7 @@ class MediScope(nn.Module, Pretrained):
 
     def predict(self, scan:Scan, seed:int=0, steps:int|None=None, draws:int|None=None)->'Prediction':
         "Classify one scan as it was read; deterministic for a given `seed`."
+        self.eval()
         x = self.prep(scan)[None].to(self.abar.device)
         with torch.no_grad(): out = self.dcg(x)
         answer = self.sample(self.to_guide(out), seed, steps, draws)
@@ -236,14 +240,12 @@ def scanner_saliency(prediction:Prediction, scan:Scan, prep:Prep, label:str|None
 
 # %% ../nbs/03_diffusion.ipynb #19fd2f50
 def focal_weight(
-    logits:Tensor, # (b, k) of the DCG
-    label:Tensor,  # (b,)
+    p:Tensor, # (b, k) probabilities of the DCG
     alpha:float=1.,
     gamma:float=2.,
-)->Tensor:         # (b,) from 1 to 1 + alpha
-    "1 + α(1 − p_true)^γ."
-    p_true = logits.softmax(1).gather(1, label[:,None])[:,0]
-    return 1 + alpha*(1 - p_true)**gamma
+)->Tensor:    # (b, k) from 1 to 1 + alpha
+    "1 + α(1 − p)^γ, for every class that the label could be."
+    return 1 + alpha*(1 - p)**gamma
 
 def diffusion_loss(
     model:MediScope,
@@ -253,8 +255,10 @@ def diffusion_loss(
 )->Tensor:        # scalar
     "Weighted cross-entropy of the label at every point, at random steps."
     k, p = len(model.classes), model.config.points
-    eps = per_scan(torch.randn, seeds, k, p, p, p).to(label.device)
+    eps = per_scan(torch.randn, [seed_of(int(s), 2) for s in seeds], k, p, p, p).to(label.device)
     t = draw_steps([seed_of(int(s), 1) for s in seeds], p, model.config.T).to(label.device)
+    weight = focal_weight(model.calibrated(guide).exp())
     logits = model.logits(guide)(add_noise(label_map(label, k, p), eps, t, model.abar), t)
-    error = F.cross_entropy(logits.float(), label[:,None,None,None].expand(-1, p, p, p), reduction='none')  # (b, p, p, p)
-    return (focal_weight(guide.logits, label) * error.mean((1,2,3))).mean()
+    adjusted = logits.float() + weight.log()[...,None,None,None]
+    error = F.cross_entropy(adjusted, label[:,None,None,None].expand(-1, p, p, p), reduction='none')  # (b, p, p, p)
+    return (weight.gather(1, label[:,None])[:,0] * error.mean((1,2,3))).mean()

@@ -68,7 +68,7 @@ def restore_optimiser(opt, tensors:dict, groups:list):
 
 # %% ../nbs/04_train.ipynb #8c6b26e4
 class Objective(nn.Module):
-    "A module whose forward pass is its loss, so that one call holds all that several processes must share."
+    "A module whose forward pass is its loss, so that one call holds all that accelerate has to wrap."
     def __init__(self, module:nn.Module, loss):
         super().__init__()
         self.module, self.loss = module, loss
@@ -85,6 +85,7 @@ class Fit:
     def __init__(self, module, loss, steps:int, lr:float, device):
         from accelerate import Accelerator
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+        if device.type == 'cuda': torch.cuda.set_device(device)
         self.accelerator = Accelerator(cpu=device.type == 'cpu', mixed_precision=precision(device))
         self.module = module.to(device)
         self.average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/max(1, steps/20)), use_buffers=True)
@@ -112,7 +113,8 @@ class Fit:
         "Add an epoch to the history; keep its weights if it is a candidate and better than all before."
         self.history.append(row)
         if candidate and row['val_nll'] < self.lowest:
-            self.best = {k: v.detach().clone() for k, v in self.average.module.state_dict().items()}
+            own = self.module.state_dict()  # an average of counters would be no counter
+            self.best = {k: (v if v.is_floating_point() else own[k]).detach().clone() for k, v in self.average.module.state_dict().items()}
             self.best_epoch, self.lowest = row['epoch'], row['val_nll']
 
     def save(self, path):
@@ -140,18 +142,21 @@ def fit(
     seed:int=0,
     device=torch.device('cpu'),
     state=None,         # file to resume from and to save to after every epoch
+    patience:float=.25, # share of the epochs, at least five, that may pass without a better one
     settle:float=0.,    # share of the epochs that cannot be the best; 0: the start can be, too
     report=lambda history: None, # called with the rows so far, after every epoch
     name='train',
 )->list:                # a row (dict) an epoch
     "Train `module` and leave the weights of the epoch with the lowest validation loss in it."
     run = Fit(module, loss, epochs*-(-len(volumes)//batch_size), lr, device)
-    if state and Path(state).exists(): run.load(state)
+    if state and Path(state).exists():
+        run.load(state)
+        report(run.history)
     elif not settle: run.record(dict(epoch=0, loss=None, **validate(module.eval()), lr=0.), True)
     done = run.history[-1]['epoch'] if run.history else 0
     progress = tqdm(range(done + 1, epochs + 1), name, epochs, initial=done, unit='epoch', disable=None)
     for epoch in progress:
-        if 0 <= run.best_epoch < epoch - max(5, epochs//4): break
+        if 0 <= run.best_epoch < epoch - max(5, patience*epochs): break
         train_loss = run.epoch(make_loader(volumes, batch_size, seed_of(seed, epoch)), epoch)
         row = dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0])
         run.record(row, epoch > settle*epochs)
@@ -167,7 +172,7 @@ def scores(p:Tensor, label:Tensor)->dict:
     "Validation numbers from probabilities (n, k) and labels (n,)."
     from sklearn.metrics import roc_auc_score
     y, q = label.cpu().numpy(), p.double().cpu().numpy()
-    every = len(np.unique(y)) == q.shape[1]  # a small validation part may lack a class
+    every = np.isfinite(q).all() and len(np.unique(y)) == q.shape[1]  # a small validation part may lack a class
     auc = roc_auc_score(y, q[:,1] if q.shape[1] == 2 else q/q.sum(1, keepdims=True), multi_class='ovr') if every else np.nan
     return dict(val_nll=F.nll_loss(p.clamp(min=1e-7).log(), label).item(), val_auc=float(auc))
 
@@ -206,9 +211,10 @@ def train_diffusion(model:MediScope, train:Volumes, val:Volumes, augment, seed:i
     model.temperature.fill_(fit_temperature(guide.logits, label))
     def loss(m, batch, epoch):
         seeds = batch_seeds(batch, seed, epoch)
-        return diffusion_loss(m, m.guide(augment(batch.volume, seeds)), batch.label, seeds)
+        with torch.autocast(device.type, enabled=False): guide = m.guide(augment(batch.volume, seeds))  # as precise as in prediction
+        return diffusion_loss(m, guide, batch.label, seeds)
     def validate(m): return scores(m.sample(guide, steps=1, draws=1).probability.float(), label)
-    return fit(model, loss, validate, train, seed=seed, device=device, **kwargs)
+    return fit(model, loss, validate, train, seed=seed, device=device, patience=.5, **kwargs)
 
 # %% ../nbs/04_train.ipynb #c05d3bab
 class Run(NamedTuple):
@@ -229,7 +235,8 @@ class Run(NamedTuple):
 
 def read_csv(path):
     import pandas as pd
-    return pd.read_csv(path, keep_default_na=False, dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')})
+    return pd.read_csv(path, keep_default_na=False, dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
+                       na_values={'loss': [''], 'val_auc': ['']}, float_precision='round_trip')
 
 def write_csv(table, path): publish(Path(path), lambda to: table.to_csv(to, index=False))
 
@@ -245,7 +252,7 @@ def start_run(out, settings:dict, split, data)->Run:
     "Create the run folder, or enter it again if it was started with the same settings."
     run = Run(Path(out))
     if (run.folder/'config.json').exists(): require_same_settings(run, settings)
-    elif run.folder.exists() and any(run.folder.iterdir()):
+    elif run.folder.exists() and any(f.name not in ('state', 'split.csv') for f in run.folder.iterdir()):
         raise InputError(f'{out}: holds files that are no run of mediscope; name an empty or a new folder.')
     else:
         publish(run.folder/'state/source.json', lambda to: to.write_text(json.dumps(dict(data=str(Path(data).resolve())))))
@@ -303,12 +310,13 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
     seed = seed_of(s['seed'], *fold.encode())
     facts = dict(prep=asdict(model.prep), classes=list(model.classes), fold=fold)
     def phase(name, function, epochs, done):
-        if (folder/done/'config.json').exists(): return
+        resume = Path(f'{state}-{name}.safetensors')
+        if (folder/done/'config.json').exists(): return resume.unlink(missing_ok=True)
         report = lambda history: write_history(run, fold, name, history)
         function(model, train, val, augment, seed_of(seed, len(name)), device, epochs=epochs, batch_size=s['batch_size'], lr=s['lr'],
-                 state=Path(f'{state}-{name}.safetensors'), report=report, name=f'fold {fold}, {name}')
+                 state=resume, report=report, name=f'fold {fold}, {name}')
         (model.dcg if done == 'dcg' else model).save_pretrained(folder/done, **facts)
-        Path(f'{state}-{name}.safetensors').unlink()
+        resume.unlink()
     phase('dcg', train_dcg, s['epochs_dcg'], 'dcg')
     model.dcg.load_state_dict(DCG.from_pretrained(folder/'dcg').state_dict())
     phase('diffusion', train_diffusion, s['epochs_diffusion'], 'model')
