@@ -9,7 +9,7 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 	rm -rf demo
 	$(bin)/mediscope phantom demo/data --n 40 --seed 0 --difficulty 0
 	$(bin)/mediscope check demo/data
-	$(bin)/mediscope train demo/data --out demo/run --shape 64,64,32 --folds 3 --batch-size 2 --epochs-dcg 30 --epochs-diffusion 10
+	$(bin)/mediscope train demo/data --out demo/run --shape 64,64,32 --folds 5 --batch-size 4 --epochs-dcg 40 --epochs-diffusion 10
 	$(bin)/mediscope phantom demo/new --n 2 --seed 1 --difficulty 0
 	$(bin)/mediscope predict demo/run demo/new/CT-23 --out demo/prediction
 	$(bin)/mediscope evaluate demo/run

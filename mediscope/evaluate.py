@@ -93,10 +93,10 @@ def bootstrap(
     rows = members(groups)
     if len(rows) < 2: return np.nan, np.nan
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # a resample may lack a class; its NaN is left out below
+        warnings.simplefilter('ignore')  # a resample may lack a class; its NaN is left out, and if all are NaN, so is the interval
         result = resample((np.arange(len(rows)),), lambda g: statistic(np.concatenate([rows[i] for i in g])), vectorized=False,
                           n_resamples=resamples, method='percentile', rng=np.random.default_rng(seed))
-    return tuple(np.nanquantile(result.bootstrap_distribution, (.025, .975)))
+        return tuple(np.nanquantile(result.bootstrap_distribution, (.025, .975)))
 
 # %% ../nbs/05_evaluate.ipynb #233a5a7f
 PROPORTIONS = dict(accuracy=lambda p, y: (p.argmax(1) == y, y == y), sensitivity=lambda p, y: (p.argmax(1) == 1, y == 1),
