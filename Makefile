@@ -11,7 +11,7 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 	$(bin)/mediscope check demo/data
 	$(bin)/mediscope train demo/data --out demo/run --shape 64,64,32 --folds 5 --batch-size 4 --epochs-dcg 40 --epochs-diffusion 10
 	$(bin)/mediscope phantom demo/new --n 2 --seed 1 --difficulty 0
-	$(bin)/mediscope predict demo/run demo/new/CT-23 --out demo/prediction
+	$(bin)/mediscope predict demo/run demo/new --out demo/prediction
 	$(bin)/mediscope evaluate demo/run
 
 test: .venv/dev    ## everything that must hold before a change goes in

@@ -531,6 +531,7 @@ def list_scans(paths)->list:
         if path.is_dir():
             inside = [f for f in scans_in(path)]
             slices = any(f.is_file() and not is_nifti(f) for f in path.iterdir()) and not any(is_nifti(f) for f in inside)
+            if not slices and any(f.is_dir() and any(map(is_nifti, f.iterdir())) for f in inside): inside = list_scans(inside)  # class folders
             if not inside and not slices: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
             found += [path] if slices else inside
         else: found.append(path)
