@@ -236,7 +236,7 @@ class Run(NamedTuple):
 def read_csv(path):
     import pandas as pd
     return pd.read_csv(path, keep_default_na=False, dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
-                       na_values={'loss': [''], 'val_auc': ['']}, float_precision='round_trip')
+                       na_values={'loss': [''], 'val_auc': ['']})
 
 def write_csv(table, path): publish(Path(path), lambda to: table.to_csv(to, index=False))
 
