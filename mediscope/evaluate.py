@@ -528,13 +528,10 @@ def list_scans(paths)->list:
     "Scans named by paths: files and DICOM folders as they are, other folders by what they hold."
     found = []
     for path in map(Path, paths):
-        if path.is_dir():
-            inside = [f for f in scans_in(path)]
-            slices = any(f.is_file() and not is_nifti(f) for f in path.iterdir()) and not any(is_nifti(f) for f in inside)
-            if not slices and any(f.is_dir() and any(map(is_nifti, f.iterdir())) for f in inside): inside = list_scans(inside)  # class folders
-            if not inside and not slices: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
-            found += [path] if slices else inside
-        else: found.append(path)
+        if not path.is_dir(): found.append(path)
+        elif inside := scans_in(path): found += list_scans(inside)  # class folders, patients, series
+        elif any(not f.name.startswith('.') and not is_nifti(f) for f in path.iterdir()): found.append(path)  # the slices of a DICOM series
+        else: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
     return found
 
 def stem(path)->str: return Path(path).name.replace('#', '-').removesuffix('.gz').removesuffix('.nii')
