@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .data import InputError, Prep, Scan, per_scan, seed_of, to_scan_grid
-from .dcg import DCG, DCGOutput, Pretrained, default_roi, require_room
+from .dcg import DCG, DCGOutput, Pretrained, STRIDE, default_roi, refine, require_room
 from .unet import FeaturePrior, GuidanceMap, UNet, to_grid
 
 # %% ../nbs/03_diffusion.ipynb #710ec418
@@ -232,7 +232,7 @@ def saliency_map(
 )->Tensor:            # (x, y, z) in [0, 1]
     "The saliency of a class on the grid of the prepared volume."
     k = prediction.classes.index(label) if label else -1
-    return F.interpolate(prediction.saliency[None,None,k], size=tuple(shape), mode='trilinear')[0,0]
+    return refine(prediction.saliency[None,None,k], STRIDE, tuple(shape))[0,0]
 
 def scanner_saliency(prediction:Prediction, scan:Scan, prep:Prep, label:str|None=None)->np.ndarray:
     "The saliency of a class on the grid of the scan, float32 in [0, 1]."
