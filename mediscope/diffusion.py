@@ -141,10 +141,16 @@ class Draws(NamedTuple):
 # %% ../nbs/03_diffusion.ipynb #44dbe043
 class MediScope(nn.Module, Pretrained):
     "Dual-channel guidance and label diffusion in one model, with the preprocessing and classes it was made for."
-    def __init__(self, config:Config, prep:Prep, classes:tuple):
+    def __init__(
+        self,
+        config:Config,
+        prep:Prep,
+        classes:tuple,
+        about:str='', # the data that it was trained on: source, licence, limits
+    ):
         super().__init__()
         if isinstance(config, dict): config, prep = Config(**config), Prep(**{k: tuple(v) if v else v for k, v in prep.items()})
-        self.arguments = dict(config=asdict(config), prep=asdict(prep), classes=list(classes))
+        self.arguments, self.about = dict(config=asdict(config), prep=asdict(prep), classes=list(classes), about=about), about
         self.config, self.prep, self.classes, c = config, prep, tuple(classes), config
         require_room(prep.shape, c.roi, c.regions)
         self.dcg = DCG(len(classes), c.widths, c.embed, c.regions, c.roi, c.top)

@@ -12,15 +12,16 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'PROPORTI
            'confident_errors', 'plot_errors', 'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'Report',
            'to_png', 'data_uri', 'report_page', 'model_card', 'evaluate', 'list_scans', 'stem', 'predict_scans']
 
-# %% ../nbs/05_evaluate.ipynb #02d7c0c9
-import base64, io, json, os, warnings
+# %% ../nbs/05_evaluate.ipynb #de5ea2c4
+import base64, io, json, os, sys, warnings
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from .data import InputError, Scan, Volumes, find_scans, is_nifti, load_volume, make_loader, prepared, publish, read_scan, scans_in, write_nifti
+from .data import InputError, NOT_HU, Scan, Volumes, find_scans, is_nifti, load_volume, make_loader, prepared, publish, read_scan, scans_in, write_nifti
+from .dcg import STRIDE, refine
 from .diffusion import MediScope, Prediction, saliency_map, scanner_saliency
 from .train import Run, open_run, write_csv
 
@@ -338,7 +339,7 @@ def plot_errors(run:Run, table, entries:dict, n=6)->'Figure':
         model = MediScope.from_pretrained(run.fold_folder(row.fold)/'model')
         x = load_volume(entries[row.path])
         with torch.no_grad(): out = model.dcg(x[None])
-        smap = torch.nn.functional.interpolate(out.saliency[:,[model.classes.index(row.predicted)]], size=x.shape[1:], mode='trilinear')[0,0]
+        smap = refine(out.saliency[:,[model.classes.index(row.predicted)]], STRIDE, x.shape[1:])[0,0]
         show_slice(ax, x[0], int(out.corners[0,0,2]) + model.config.roi[2]//2, smap, out.corners[0].tolist(), model.config.roi)
         ax.set_title(f'{row.path.split("/")[-1]}\n{row.label}, called {row.predicted} ({row.confidence:.2f})', fontsize=8)
     for ax in fig.axes[len(errors):]: ax.axis('off')
@@ -428,7 +429,7 @@ tr.mediscope td { font-weight: 600; color: var(--accent) } img { max-width: 100%
 <tbody>{% for r in rows[1:] %}<tr class="{{ r[0] }}">{% for c in r %}<td>{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
 <p>Value and 95 % interval: bootstrap over groups; Wilson for proportions of independent scans. The threshold is the larger probability; it was not tuned.</p>
 <h2>What the diffusion adds</h2>
-<p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero.</p>
+<p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero. p answers another question, by permutation: how often would two models that are alike differ as much? For the calibration error, which chance inflates in every resample, the two may disagree.</p>
 <ul>{% for s in sentences %}<li>{{ s }}</li>{% endfor %}</ul>
 <h2>Curves</h2><img alt="ROC curves, confusion matrix, reliability diagram and risk–coverage curves of the models in the table" src="{{ plots }}">
 <h2>Does it know when it is wrong?</h2>
@@ -472,7 +473,8 @@ tags: [medical-imaging, ct, 3d, diffusion, uncertainty]
 # mediscope: {classes}
 
 A 3D classifier of {classes}: a Dual-Channel Guidance model and a diffusion of the label that it guides.
-{n} scans ({groups} groups) were used; volumes of {shape} voxels, {spacing}, window {window}.
+{n} scans ({groups} groups) were used; volumes of {shape} voxels, {spacing}, window {window} HU.
+{about}
 
 **Research software, not a medical device.** Not for diagnosis, triage or any decision about a patient.
 The licence of the training data applies to what was learned from it: attribute its source.
@@ -501,7 +503,7 @@ def model_card(run:Run, report:Report)->str:
     "README.md of a run, with the metadata of the Hugging Face hub."
     c, split = run.config, run.split
     spacing = f"{c['prep']['spacing']} mm" if c['prep']['spacing'] else 'the whole scan resampled'
-    return CARD.format(classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
+    return CARD.format(about=c['about'], classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
                        window=c['prep']['window'], table=report._repr_markdown_(), versions=', '.join(f'{k} {v}' for k, v in c['versions'].items()))
 
 # %% ../nbs/05_evaluate.ipynb #2f8b51dc
@@ -547,10 +549,13 @@ def predict_scans(
     "Classify scans; write predictions.csv, a saliency map (NIfTI, scanner space) and a picture per scan."
     import pandas as pd
     model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
+    if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
+    if model.about: tqdm.write(f'{name}: {model.about}')
     doubles = {s for s in map(stem, scans) if list(map(stem, scans)).count(s) > 1}
     for i, path in enumerate(tqdm(scans, 'predict', unit='scan', disable=None)):
         try: scan = read_scan(path, **kwargs)
         except InputError as e: problems += e.problems; continue
+        if model.prep.window[0] < 0 <= scan.hu.min(): tqdm.write(NOT_HU.format(path), file=sys.stderr)
         answer = model.predict(scan, seed)
         file = Path(out)/(f'{i:04}-{stem(path)}' if stem(path) in doubles else stem(path))
         publish(file.with_name(f'{file.name}_saliency.nii.gz'), lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label), scan))

@@ -164,6 +164,7 @@ def fit(
         report(run.history)
         progress.set_postfix(loss=f'{train_loss:.3f}', val_nll=f"{row['val_nll']:.3f}")
     if not run.best: raise RuntimeError(f'{name}: the validation loss was never finite; lower the learning rate.')
+    tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, number {run.best_epoch} kept, validation log loss {run.lowest:.3f}')
     module.load_state_dict(run.best)
     return run.history
 
@@ -349,6 +350,7 @@ def train(
     roi=None,               # voxels of a region; default: fitted to `shape`
     augment:Augment|None=None, # default: `default_augment`
     config:Config|None=None,   # the architecture; default: `Config` with `roi`
+    about:str='',           # the data in a sentence (source, licence, limits), for the model card and whoever predicts
 )->Run:
     "Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted."
     cohort, device = find_scans(data, classes), pick_device(device)
@@ -359,10 +361,10 @@ def train(
     table = prepared(cohort, prep, limit_mb=limit_mb)
     split = plan_split(table, folds, seed)
     training = dict(folds=folds, epochs_dcg=epochs_dcg, epochs_diffusion=epochs_diffusion, batch_size=batch_size, lr=lr, seed=seed)
-    settings = dict(classes=list(cohort.classes), architecture=asdict(config), prep=asdict(prep), augment=asdict(augment), training=training,
+    settings = dict(classes=list(cohort.classes), about=about, architecture=asdict(config), prep=asdict(prep), augment=asdict(augment), training=training,
                     n=len(split), split_hash=digest(split.to_csv(index=False).encode()))
     run = start_run(out, settings, split, data)
     for fold in run.folds():
         torch.manual_seed(seed_of(seed, *fold.encode()))  # the initial weights
-        train_fold(run, fold, split.assign(entry=table.entry), settings, MediScope(config, prep, cohort.classes), augment, device)
+        train_fold(run, fold, split.assign(entry=table.entry), settings, MediScope(config, prep, cohort.classes, about), augment, device)
     return run
