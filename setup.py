@@ -12,9 +12,9 @@ cfg = config['DEFAULT']
 extras = {key.removesuffix('_requirements'): cfg[key].split()
           for key in cfg if key.endswith('_requirements')}
 
-checkpoints = [str(p.relative_to(cfg['lib_path']))
-               for p in Path(cfg['lib_path'], 'checkpoints').rglob('*')
-               if p.name in ('config.json', 'model.safetensors', 'report.json', 'README.md')]
+data = [str(p.relative_to(cfg['lib_path']))
+        for p in Path(cfg['lib_path']).rglob('*')
+        if p.name in ('config.json', 'model.safetensors', 'report.json', 'README.md') or p.match('results/*.json')]
 
 setup(
     name=cfg['lib_name'],
@@ -28,7 +28,7 @@ setup(
     url=cfg['git_url'],
     license='MIT',
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
-    package_data={cfg['lib_name']: checkpoints},
+    package_data={cfg['lib_name']: data},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
     extras_require=extras,

@@ -31,26 +31,22 @@ def encoder(widths:tuple, strides:tuple)->nn.Sequential:
     "A chain of residual blocks on one input channel."
     return nn.Sequential(*[ResBlock(c, w, s) for c, w, s in zip((1, *widths), widths, strides)])
 
-# %% ../nbs/01_dcg.ipynb #f70c80cd
-class Standardise(nn.Module):
-    "Subtract the mean of all that was seen in training and divide by its standard deviation: (b, n) → (b, n)."
-    def __init__(self, n:int):
-        super().__init__()
-        for name, v in dict(mean=torch.zeros(n), square=torch.ones(n), seen=torch.zeros((), dtype=torch.long)).items(): self.register_buffer(name, v)
+# %% ../nbs/01_dcg.ipynb #acb32ec7
+class Standardise(nn.BatchNorm1d):
+    "Batch normalisation (b, n) → (b, n) that standardises fewer than four scans by the running statistics, in training, too."
     def forward(self, h):
-        if self.training:
-            self.seen += len(h)
-            share = len(h)/self.seen
-            self.mean.lerp_(h.mean(0), share)
-            self.square.lerp_(h.square().mean(0), share)
-        return (h - self.mean)/(self.square - self.mean.square()).clamp(min=1e-4).sqrt()
+        if not self.training or len(h) >= 4: return super().forward(h)
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(h.mean(0), self.momentum)
+        self.running_var.lerp_((h - self.running_mean).square().mean(0), self.momentum)
+        return F.batch_norm(h, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 class Histograms(nn.Module):
     "Share of the voxels above each of some levels, in windows around the middle: (b, 1, x, y, z) → (b, width), standardised."
     def __init__(
         self,
+        windows:tuple, # their σ as a share of the longest side; the whole volume is added
         bins:int=16,
-        windows:tuple=(1/24,1/12,1/6,1/3), # their σ as a share of the longest side; the whole volume is added
     ):
         super().__init__()
         self.windows, self.width = windows, bins*(len(windows) + 1)
@@ -62,7 +58,6 @@ class Histograms(nn.Module):
         square = (torch.stack(sides)/max(shape)).square().sum(0).flatten()  # (n,) squared distance from the middle
         return torch.stack([(-square/(2*s**2)).softmax(0) for s in (*self.windows, math.inf)])
 
-    @torch.no_grad()
     def forward(self, x):
         with torch.autocast(x.device.type, enabled=False):  # sums over a hundred thousand voxels
             x = F.avg_pool3d(x.float(), 2)
@@ -197,21 +192,22 @@ class DCGOutput(NamedTuple):
 # %% ../nbs/01_dcg.ipynb #ad9e810d
 class DCG(nn.Module, Pretrained):
     "Dual-Channel Guidance: global opinion, saliency, local opinion."
-    def __init__(self, classes:int=2, widths:tuple=(16,32,64), embed:int=64, regions:int=3, roi:tuple=(16,16,8), top:float=.05):
+    def __init__(self, classes:int=2, widths:tuple=(16,32,64), embed:int=64, regions:int=3, roi:tuple=(16,16,8),
+                 windows:tuple=(), top:float=.05):
         super().__init__()
-        self.arguments = dict(classes=classes, widths=list(widths), embed=embed, regions=regions, roi=list(roi), top=top)
+        self.arguments = dict(classes=classes, widths=list(widths), embed=embed, regions=regions, roi=list(roi), windows=list(windows), top=top)
         self.regions, self.roi, self.top = regions, tuple(roi), top
         self.global_encoder, self.local_encoder = encoder(widths, (2,2,2)), encoder(widths, (1,2,2))
         self.evidence = nn.Conv3d(widths[-1], classes, 1)
-        self.global_histograms, self.local_histograms = Histograms(), Histograms()
-        seen = widths[-1] + sum(widths) + self.global_histograms.width
+        self.global_histograms, self.local_histograms = (Histograms(windows) if windows else None for _ in range(2))
+        seen = widths[-1] + sum(widths) + (self.global_histograms.width if windows else 0)
         self.global_embed, self.local_embed = (nn.Sequential(nn.Linear(seen, embed), nn.SiLU()) for _ in range(2))
         self.attention = GatedAttention(embed)
         self.local_head, self.head = nn.Linear(embed, classes), nn.Linear(2*embed, classes)
 
-    def pool(self, encoder:nn.Sequential, histograms:Histograms, x:Tensor)->tuple:
+    def pool(self, encoder:nn.Sequential, histograms:Histograms|None, x:Tensor)->tuple:
         "Features of the last stage (b, c, …); their top, the means of all stages and the histograms as one vector (b, seen)."
-        pooled = [histograms(x)]
+        pooled = [histograms(x)] if histograms else []
         for stage in encoder:
             x = stage(x)
             pooled.append(x.flatten(2).mean(2))

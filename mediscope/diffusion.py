@@ -110,6 +110,7 @@ class Config:
     embed: int = 64              # e
     regions: int = 3             # r
     roi: tuple = (16,16,8)       # voxels of a region
+    windows: tuple = ()          # of the histograms, σ as a share of the longest side; none: no histograms
     top: float = .05             # share of the saliency map that is the global opinion
     points: int = 8              # p
     latent: int = 16             # h
@@ -117,7 +118,7 @@ class Config:
     steps: int = 10              # DDIM steps of a prediction
     draws: int = 8               # noise draws of a prediction
     def __post_init__(self):
-        for name in ('widths', 'roi'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ('widths', 'roi', 'windows'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.points not in (1, 2, 4, 8, 16): raise InputError(f'points = {self.points}: the label grid has 1, 2, 4, 8 or 16 points per side.')
         if self.draws < 1: raise InputError(f'draws = {self.draws}: at least one noise draw is needed.')
         if not 1 <= self.steps <= self.T: raise InputError(f'steps = {self.steps}: take 1 to {self.T} DDIM steps.')
@@ -153,7 +154,7 @@ class MediScope(nn.Module, Pretrained):
         self.arguments, self.about = dict(config=asdict(config), prep=asdict(prep), classes=list(classes), about=about), about
         self.config, self.prep, self.classes, c = config, prep, tuple(classes), config
         require_room(prep.shape, c.roi, c.regions)
-        self.dcg = DCG(len(classes), c.widths, c.embed, c.regions, c.roi, c.top)
+        self.dcg = DCG(len(classes), c.widths, c.embed, c.regions, c.roi, c.windows, c.top)
         self.guidance, self.prior = GuidanceMap(len(classes), c.points), FeaturePrior(c.embed)
         self.unet = UNet(len(classes), c.latent, c.embed, c.levels)
         self.register_buffer('temperature', torch.ones(()))  # τ, set on validation data
@@ -186,6 +187,11 @@ class MediScope(nn.Module, Pretrained):
         prior = self.calibrated(guide)[...,None,None,None]
         return lambda y, t: prior + evidence(y, t, self.abar) + self.unet(y, t/self.config.T, m, f)
 
+    def walk(self, logits, noise:Tensor, steps:int)->Tensor:  # (steps, b, k)
+        "What a walk under `logits` says on its way, as probabilities, averaged over the points."
+        path = ddim(lambda y, t: 2*logits(y, t).softmax(1).expand_as(y) - 1, noise, self.abar, steps)
+        return (path.mean((3,4,5)) + 1)/2
+
     @torch.no_grad()
     def sample(
         self,
@@ -198,11 +204,14 @@ class MediScope(nn.Module, Pretrained):
         c, b = self.config, len(guide.logits)
         steps, s = (own if asked is None else asked for own, asked in ((c.steps, steps), (c.draws, draws)))
         if not (1 <= steps <= c.T and s >= 1): raise InputError(f'{steps} steps and {s} draws: take 1 to {c.T} steps and at least one draw.')
-        noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits)  # the same for every scan
-        logits = self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide]))
-        path = ddim(lambda y, t: 2*logits(y, t).softmax(1) - 1, noise.repeat(b, 1, 1, 1, 1), self.abar, steps)
-        each = (path.mean((0,3,4,5)).view(b, s, -1) + 1)/2  # (b, s, k) what every draw says
-        answer = each.mean(1)
+        noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits).repeat(b, 1, 1, 1, 1)  # the same for every scan
+        path = self.walk(self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide])), noise, steps)
+        first = path[0].unflatten(0, (b, s)).mean(1)  # (b, k)
+        prior = first.log().repeat_interleave(s, 0)[...,None,None,None]
+        control = self.walk(lambda y, t: prior + evidence(y, t, self.abar), noise, steps)  # its mean is known: it is `first`
+        each = path.mean(0).unflatten(0, (b, s))  # (b, s, k) what every draw says
+        answer = first + (each - control.mean(0).unflatten(0, (b, s))).mean(1)
+        answer = F.normalize(answer.clamp(min=0), p=1, dim=1)
         best = answer.argmax(1)[:,None,None].expand(-1, s, 1)
         return Draws(answer, each.gather(2, best)[...,0].std(1, correction=0))
 
