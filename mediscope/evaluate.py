@@ -509,6 +509,7 @@ The licence of the training data applies to what was learned from it: attribute 
 ## Results
 
 {table}
+{whose}
 
 ## Use
 
@@ -529,8 +530,9 @@ Versions: {versions}.
 def model_card(run:Run, report:Report)->str:
     "README.md of a run, with the metadata of the Hugging Face hub."
     c, split = run.config, run.split
+    whose = '\nThe figures are those of the models of the folds; the weights are of one more model, trained on all the scans.\n' if len(run.folds()) > 1 else ''
     spacing = f"{c['prep']['spacing']} mm" if c['prep']['spacing'] else 'the whole scan resampled'
-    return CARD.format(about=c['about'], classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
+    return CARD.format(about=c['about'], whose=whose, classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
                        low=c['prep']['window'][0], high=c['prep']['window'][1], table=report._repr_markdown_(), versions=', '.join(f'{k} {v}' for k, v in c['versions'].items()))
 
 # %% ../nbs/05_evaluate.ipynb #2f8b51dc
