@@ -2,4 +2,4 @@
 from bench import MLP, NETWORKS, arguments, benchmark
 
 args = arguments(__doc__, seeds=(0, 1, 2))
-benchmark(args.data.stem, args.data, [MLP, *([] if args.no_networks else NETWORKS)], args.seeds)
+benchmark(args.data.stem, args, [MLP, *NETWORKS])

@@ -128,13 +128,13 @@ def commit():
     return git('rev-parse', '--short', 'HEAD') + ('+' if git('status', '--porcelain', '--', 'mediscope', 'benchmarks') else '')
 
 
-def benchmark(name, data, baselines, seeds, **settings):
+def benchmark(name, args, baselines, **settings):
     "Train and evaluate once a seed, with the baselines once; print the table, write the JSON file."
     results, start = {}, time.time()
-    for seed in seeds:
+    for seed in args.seeds:
         out = ROOT/'runs/benchmarks'/f'{name}-{seed}'
-        run = train(data, out, seed=seed, **settings)
-        own = {} if results else {k: v for of_run in baselines for k, v in of_run(run, out/'state').items()}
+        run = train(args.data, out, seed=seed, **settings)
+        own = {} if results else {k: v for of_run in baselines for k, v in of_run(run, out/'state').items() if k not in args.without}
         table, classes = predict_run(run, baselines=BASELINES | own), run.config['classes']
         results[seed] = without_nan(dict(n=len(table), protocol=protocol(run, table), classes=classes, **summarise(table, classes)))
         print(f'{name}, seed {seed}\n{Report(out, results[seed])}\n', flush=True)
@@ -147,5 +147,5 @@ def arguments(text, seeds):
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument('data', type=Path, help='the data set')
     parser.add_argument('--seeds', type=lambda s: tuple(map(int, s.split(','))), default=seeds, help='the baselines are trained with the first')
-    parser.add_argument('--no-networks', action='store_true', help='leave out the MONAI networks, which take hours without a GPU')
+    parser.add_argument('--without', type=lambda s: s.split(','), default=(), metavar='NAME,NAME', help='baselines to leave out; resnet18 and densenet121 take hours without a GPU')
     return parser.parse_args()

@@ -12,5 +12,5 @@ ABOUT = (
 args = arguments(__doc__, seeds=(0, 1, 2))
 table = pd.read_csv(args.data).set_index('path')
 diameter = regression('diameter', lambda paths: np.log(table.diameter_mm[paths].to_numpy()[:, None]))
-benchmark('lidc', args.data, [MLP, diameter, header(args.data.parent), *([] if args.no_networks else NETWORKS)], args.seeds,
+benchmark('lidc', args, [MLP, diameter, header(args.data.parent), *NETWORKS],
           classes=('benign', 'malignant'), spacing=(1., 1., 1.), shape=(48, 48, 32), about=ABOUT)

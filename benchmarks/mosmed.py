@@ -2,4 +2,4 @@
 from bench import MLP, NETWORKS, arguments, benchmark, header
 
 args = arguments(__doc__, seeds=(0,))
-benchmark('mosmed', args.data, [MLP, header(args.data), *([] if args.no_networks else NETWORKS)], args.seeds)
+benchmark('mosmed', args, [MLP, header(args.data), *NETWORKS])

@@ -4,4 +4,4 @@ from mediscope.phantom import write_phantoms
 
 args = arguments(__doc__, seeds=(0,))
 if not args.data.exists(): write_phantoms(args.data, n=200)
-benchmark('phantoms', args.data, [MLP, header(args.data), *([] if args.no_networks else NETWORKS)], args.seeds)
+benchmark('phantoms', args, [MLP, header(args.data), *NETWORKS])
