@@ -14,7 +14,7 @@ extras = {key.removesuffix('_requirements'): cfg[key].split()
 
 data = [str(p.relative_to(cfg['lib_path']))
         for p in Path(cfg['lib_path']).rglob('*')
-        if p.name in ('config.json', 'model.safetensors', 'report.json', 'README.md') or p.match('results/*.json')]
+        if p.name in ('config.json', 'model.safetensors', 'report.json', 'reference.json', 'README.md') or p.match('results/*.json')]
 
 setup(
     name=cfg['lib_name'],
