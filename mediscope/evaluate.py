@@ -9,9 +9,9 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'DETECTIO
            'measure', 'Estimate', 'members', 'bootstrap', 'estimate', 'Comparison', 'compare', 'in_words', 'histogram',
            'majority_baseline', 'histogram_baseline', 'Answers', 'predict_volumes', 'same_data', 'predict_run',
            'probabilities', 'model_names', 'plot_roc', 'plot_confusion', 'plot_reliability', 'plot_risk_coverage',
-           'plot_evaluation', 'show_slice', 'plot_prediction', 'confident_errors', 'plot_errors', 'protocol',
-           'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'to_png', 'data_uri', 'report_page',
-           'model_card', 'evaluate', 'list_scans', 'stem', 'predict_scans']
+           'plot_evaluation', 'show_slice', 'seen_slice', 'plot_prediction', 'confident_errors', 'plot_errors',
+           'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'to_png', 'data_uri',
+           'report_page', 'model_card', 'evaluate', 'list_scans', 'stem', 'predict_scans']
 
 # %% ../nbs/05_evaluate.ipynb #de5ea2c4
 import base64, io, json, os, sys, warnings
@@ -331,12 +331,17 @@ def show_slice(
     ax.invert_xaxis()  # the patient's right on the left
     ax.axis('off')
 
-# %% ../nbs/05_evaluate.ipynb #24814574
+# %% ../nbs/05_evaluate.ipynb #b0e1c36a
+def seen_slice(volume:torch.Tensor, corner, roi:tuple)->int:
+    "The slice through the middle of a region; of the whole volume (x, y, z), where that one is nothing but padding."
+    z = int(corner[2]) + roi[2]//2
+    return z if volume[:,:,z].any() else volume.shape[2]//2
+
 def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
     "The slices through the middle of each region, with saliency and frames; what the model looked at."
     from matplotlib.figure import Figure
     smap = saliency_map(prediction, prediction.volume.shape, prediction.label)
-    slices = sorted({int(c[2]) + roi[2]//2 for c in prediction.corners})  # regions may share one
+    slices = sorted({seen_slice(prediction.volume, c, roi) for c in prediction.corners})  # regions may share one
     fig = Figure(figsize=(max(6, 3.2*len(slices)), 3.9), layout='constrained')
     for ax, z in zip(np.ravel(fig.subplots(1, len(slices))), slices):
         show_slice(ax, prediction.volume, z, smap, prediction.corners, roi)
@@ -361,7 +366,7 @@ def plot_errors(run:Run, table, entries:dict, n=6)->'Figure':
         x = load_volume(entries[row.path])
         with torch.no_grad(): out = model.dcg(x[None])
         smap = refine(out.saliency[:,[model.classes.index(row.predicted)]], STRIDE, x.shape[1:])[0,0]
-        show_slice(ax, x[0], int(out.corners[0,0,2]) + model.config.roi[2]//2, smap, out.corners[0].tolist(), model.config.roi)
+        show_slice(ax, x[0], seen_slice(x[0], out.corners[0,0], model.config.roi), smap, out.corners[0].tolist(), model.config.roi)
         ax.set_title(f'{row.path.split("/")[-1]}\n{row.label}, called {row.predicted} ({row.confidence:.2f})', fontsize=8)
     for ax in fig.axes[len(errors):]: ax.axis('off')
     return fig
