@@ -207,7 +207,7 @@ class MediScope(nn.Module, Pretrained):
         noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits).repeat(b, 1, 1, 1, 1)  # the same for every scan
         path = self.walk(self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide])), noise, steps)
         first = path[0].unflatten(0, (b, s)).mean(1)  # (b, k)
-        prior = first.log().repeat_interleave(s, 0)[...,None,None,None]
+        prior = first.clamp(min=1e-12).log().repeat_interleave(s, 0)[...,None,None,None]
         control = self.walk(lambda y, t: prior + evidence(y, t, self.abar), noise, steps)  # its mean is known: it is `first`
         each = path.mean(0).unflatten(0, (b, s))  # (b, s, k) what every draw says
         answer = first + (each - control.mean(0).unflatten(0, (b, s))).mean(1)
