@@ -1,5 +1,5 @@
 "AdrenalMNIST3D, normal against hyperplasia: the official split of the archive."
-from bench import MLP, NETWORKS, arguments, benchmark
+from bench import arguments, benchmark, networks
 
 args = arguments(__doc__, seeds=(0, 1, 2))
-benchmark(args.data.stem, args, [MLP, *NETWORKS])
+benchmark(args.data.stem, args, networks(epochs=15))

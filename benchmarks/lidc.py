@@ -1,7 +1,7 @@
 "LIDC nodules, benign against malignant, from the image alone: 5-fold by patient, pooled."
 import numpy as np
 import pandas as pd
-from bench import MLP, NETWORKS, arguments, benchmark, header, regression
+from bench import arguments, benchmark, header, networks, regression
 
 ABOUT = (
     'Lung nodules of LIDC-IDRI (Armato et al., Medical Physics 2011; doi 10.7937/K9/TCIA.2015.LO9QL9SX; CC BY 3.0), candidates of LUNA16 '
@@ -12,5 +12,5 @@ ABOUT = (
 args = arguments(__doc__, seeds=(0, 1, 2))
 table = pd.read_csv(args.data).set_index('path')
 diameter = regression('diameter', lambda paths: np.log(table.diameter_mm[paths].to_numpy()[:, None]))
-benchmark('lidc', args, [MLP, diameter, header(args.data.parent), *NETWORKS],
+benchmark('lidc', args, diameter | header(args.data.parent) | networks(epochs=15),
           classes=('benign', 'malignant'), spacing=(1., 1., 1.), shape=(48, 48, 32), about=ABOUT)

@@ -7,7 +7,7 @@ __all__ = ['ARCHIVE', 'CROP_MM', 'works', 'pick_device', 'save_state', 'load_sta
            'Objective', 'precision', 'Fit', 'fit', 'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg',
            'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'start_run', 'require_same_settings',
            'versions', 'default_prep', 'is_crop', 'default_augment', 'default_windows', 'plan_split', 'parts_of',
-           'train_fold', 'write_history', 'train']
+           'train_fold', 'write_history', 'plan', 'train']
 
 # %% ../nbs/04_train.ipynb #b12a1830
 import json, math, os
@@ -348,7 +348,7 @@ def write_history(run:Run, fold:str, phase:str, rows:list):
     write_csv(new, path)
 
 # %% ../nbs/04_train.ipynb #15a8daab
-def train(
+def plan(
     data,                   # folder of class folders, CSV or MedMNIST3D .npz
     out,                    # run folder: new, or one to be continued with the same settings
     classes=None,           # class names to select, in order; the last of two is the positive one
@@ -360,15 +360,14 @@ def train(
     batch_size:int=8,
     lr:float=2e-3,          # peak of the one-cycle schedule
     seed:int=0,
-    device=None,            # default: a GPU that works, else the CPU
     limit_mb:float=LIMIT_MB, # refuse larger scans
     roi=None,               # voxels of a region; default: fitted to `shape`
     augment:Augment|None=None, # default: `default_augment`
     config:Config|None=None,   # the architecture; default: `Config` with `roi`
     about:str='',           # the data in a sentence (source, licence, limits), for the model card and whoever predicts
-)->Run:
-    "Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted."
-    cohort, device = find_scans(data, classes), pick_device(device)
+)->tuple:                   # (Run, its split with the cache entry of every scan)
+    "Prepare the scans and write what a run is made of, its settings and its split; nothing is trained yet."
+    cohort = find_scans(data, classes)
     prep = default_prep(cohort, shape, spacing)
     config = config or Config(roi=tuple(roi or default_roi(prep.shape)), windows=default_windows(prep))
     augment = augment or default_augment(prep)
@@ -378,8 +377,19 @@ def train(
     training = dict(folds=folds, epochs_dcg=epochs_dcg, epochs_diffusion=epochs_diffusion, batch_size=batch_size, lr=lr, seed=seed)
     settings = dict(classes=list(cohort.classes), about=about, architecture=asdict(config), prep=asdict(prep), augment=asdict(augment), training=training,
                     n=len(split), split_hash=digest(split.to_csv(index=False).encode()))
-    run = start_run(out, settings, split, data)
+    return start_run(out, settings, split, data), split.assign(entry=table.entry)
+
+def train(
+    data,        # as in `plan`
+    out,         # as in `plan`
+    device=None, # default: a GPU that works, else the CPU
+    **settings,  # of `plan`
+)->Run:
+    "Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted."
+    device = pick_device(device)
+    run, table = plan(data, out, **settings)
+    c = run.config
     for fold in run.folds():
-        torch.manual_seed(seed_of(seed, *fold.encode()))  # the initial weights
-        train_fold(run, fold, split.assign(entry=table.entry), settings, MediScope(config, prep, cohort.classes, about), augment, device)
+        torch.manual_seed(seed_of(c['training']['seed'], *fold.encode()))  # the initial weights
+        train_fold(run, fold, table, c, MediScope(c['architecture'], c['prep'], c['classes'], c['about']), Augment(**c['augment']), device)
     return run

@@ -1,0 +1,252 @@
+"""Ablations on LIDC: what each part of mediscope is worth, with what was expected written beside it.
+
+The test scans of the first fold of `lidc.py` stay closed: its other scans are cross-validated once more,
+three-fold by patient, and their out-of-fold answers pooled. Folds, seed and everything not named stay
+the same. A variant of phase 2 uses the classifiers of the default, so it differs in nothing else, and
+what they say of the augmented scans is computed once for all of them.
+"""
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench import ROOT, arguments, commit, publish
+from mediscope.data import Augment, Volumes, assign_roles, find_scans, merge_groups, per_scan, prepared, seed_of
+from mediscope.dcg import DCG, default_roi
+from mediscope.diffusion import Config, Guide, MediScope, add_noise, cosine_schedule, draw_steps, evidence, focal_weight, label_map
+from mediscope.evaluate import METRICS, compare, entropy, error_auroc, estimate, predict_volumes, without_nan
+from mediscope.train import default_augment, default_prep, default_windows, guides, train_dcg, train_diffusion, versions
+from torch import nn
+
+FOLDS, SEED, BATCH, RATE, EPOCHS = 3, 0, 8, 2e-3, dict(dcg=30, diffusion=20)
+
+
+class Variant(NamedTuple):
+    "One change of the default, and what it was expected to do."
+    name: str
+    expected: str
+    phase: int = 2       # the first phase that has to be trained again; 3: neither
+    config: dict = {}    # of `Config`
+    augment: dict = {}   # of `Augment`
+    epochs: dict = {}    # of EPOCHS
+    names: dict = {}     # what stands under a name of the package instead
+    model: type = MediScope
+
+
+# --- what stands instead ---
+
+def without_saliency(out, label):
+    "The loss of the DCG without the two terms that train its map."
+    return sum(F.cross_entropy(logits, label, label_smoothing=.1) for logits in (out.logits, out.local_logits))
+
+
+def without_sparsity(out, label):
+    "The loss of the DCG without the L1 term."
+    return sum(F.cross_entropy(logits, label, label_smoothing=.1) for logits in (out.logits, out.global_logits, out.local_logits))
+
+
+def one_step_a_scan(seeds, p, T):
+    "`draw_steps` with the same step at all points."
+    return draw_steps(seeds, 1, T).expand(-1, p, p, p)
+
+
+class NoMap(nn.Module):
+    "Guidance that says nothing."
+    def __init__(self, classes=2, points=8): super().__init__()
+    def forward(self, p_global, p_local, saliency): return torch.full_like(saliency, 1/saliency.shape[1])
+
+
+class FixedMap(MediScope):
+    "The distance rule, not trained."
+    def freeze_dcg(self):
+        self.guidance.requires_grad_(False)
+        return super().freeze_dcg()
+
+
+class NoPrior(nn.Module):
+    "A feature prior that says nothing."
+    def __init__(self, embed=64): super().__init__()
+    def forward(self, tokens): return torch.zeros_like(tokens[:, 0])
+
+
+class Untied(MediScope):
+    "The network has to find out by itself what the noisy map says of its label, and what the DCG does: y_0 prediction."
+    def logits(self, guide):
+        m, f = self.guidance(guide.p_global, guide.p_local, guide.saliency), self.prior(guide.tokens)
+        return lambda y, t: self.unet(y, t/self.config.T, m, f)
+
+
+class Velocity(Untied):
+    "v prediction [Salimans & Ho 2022], by the mean squared error; the answer ŷ_0 = √ᾱ y − √(1−ᾱ) v."
+    def velocity(self, guide):
+        m, f = self.guidance(guide.p_global, guide.p_local, guide.saliency), self.prior(guide.tokens)
+        return lambda y, t: self.unet(y, t/self.config.T, m, f)
+
+    def y0(self, guide):
+        v = self.velocity(guide)
+        def denoise(y, t):
+            a = self.abar[t][:, None]
+            return a.sqrt()*y - (1 - a).sqrt()*v(y, t)
+        return denoise
+
+    def logits(self, guide):
+        "The mean over the points, as log-probabilities: what `walk` turns into ŷ_0 again."
+        denoise = self.y0(guide)
+        return lambda y, t: ((denoise(y, t) + 1)/2).clamp(1e-4, 1).log()
+
+
+class Epsilon(Velocity):
+    "ε prediction, by the mean squared error; ŷ_0 = (y − √(1−ᾱ) ε)/√ᾱ, which means nothing where ᾱ is 0, so it is kept above 10⁻³."
+    def y0(self, guide):
+        noise = self.velocity(guide)
+        def denoise(y, t):
+            a = self.abar[t][:, None].clamp(min=1e-3)
+            return ((y - (1 - a).sqrt()*noise(y, t))/a.sqrt()).clamp(-1, 1)
+        return denoise
+
+
+def regression(target):
+    "`diffusion_loss` as a regression of `target(y0, eps, ᾱ)`, with the weight of the label."
+    def loss(model, guide, label, seeds):
+        k, p = len(model.classes), model.config.points
+        eps = per_scan(torch.randn, [seed_of(int(s), 2) for s in seeds], k, p, p, p)
+        t, y0 = draw_steps([seed_of(int(s), 1) for s in seeds], p, model.config.T), label_map(label, k, p)
+        a = model.abar[t][:, None]
+        error = (model.velocity(guide)(add_noise(y0, eps, t, model.abar), t) - target(y0, eps, a)).square().mean((1, 2, 3, 4))
+        return (focal_weight(model.calibrated(guide).exp()).gather(1, label[:, None])[:, 0]*error).mean()
+    return loss
+
+
+class OwnEncoders(MediScope):
+    "Phase 2 has encoders of its own for the feature prior, trained with it; a guide carries the volumes along."
+    def __init__(self, *args):
+        super().__init__(*args)
+        c = self.config
+        self.own = DCG(len(self.classes), c.widths, c.embed, c.regions, c.roi, c.windows, c.top)
+
+    def guide(self, x): return super().guide(x)._replace(tokens=x)
+    def logits(self, guide): return super().logits(guide._replace(tokens=self.own(guide.tokens).tokens))
+
+
+def unweighted(p, alpha=1., gamma=2.): return torch.ones_like(p)
+def unshifted(T=1000, shift=1.): return cosine_schedule(T)
+
+
+def linear(T=1000, shift=1.):
+    "The linear schedule of Ho et al. [2020], shifted like the default, its end set to pure noise."
+    snr = torch.cat([torch.ones(1), (1 - torch.linspace(1e-4, .02, T)).cumprod(0)])
+    abar = snr/(snr + (1 - snr)*shift**2)
+    abar[-1] = 0
+    return abar
+
+
+D, T_ = 'mediscope.diffusion.', 'mediscope.train.'
+NO_AUGMENT = dict(rotate=0., scale=0., shift=0., flips=(), brightness=0., contrast=0., noise=0.)
+VARIANTS = [
+    Variant('default', ''),
+    # phase 1
+    Variant('saliency not trained', 'Regions become arbitrary; AUC −.01.', 1, names={T_ + 'dcg_loss': without_saliency}),
+    Variant('no sparsity', 'A wider map, the same AUC.', 1, names={T_ + 'dcg_loss': without_sparsity}),
+    Variant('1 region', 'A crop holds one nodule: the same.', 1, dict(regions=1)),
+    Variant('regions 8×8×8', 'Less of the nodule in each: AUC −.005.', 1, dict(roi=(8, 8, 8))),
+    Variant('no histograms', 'AUC −.03, as when they were found.', 1, dict(windows=())),
+    Variant('half the width', 'AUC −.01.', 1, dict(widths=(8, 16, 32))),
+    Variant('no augmentation', 'Three hundred scans are learnt by heart: AUC −.03.', 1, augment=NO_AUGMENT),
+    Variant('no averaged weights', 'Log loss +.01, AUC −.005.', 1, names={'torch.optim.swa_utils.get_ema_multi_avg_fn': lambda decay: lambda averaged, current, n: [a.copy_(c) for a, c in zip(averaged, current)]}),
+    Variant('60 epochs of phase 1', 'Better training, the same AUC.', 1, epochs=dict(dcg=60)),
+    # phase 2
+    Variant('M: distance rule', 'The same: the opinions agree on most scans.', model=FixedMap),
+    Variant('no M', 'Slightly worse log loss, F and the prior remain.', names={D + 'GuidanceMap': NoMap}),
+    Variant('no F', 'Log loss +.005: M says little that the prior does not.', names={D + 'FeaturePrior': NoPrior}),
+    Variant('no focal weight', 'The same: it is compensated in the logits.', names={D + 'focal_weight': unweighted}),
+    Variant('one step a scan', 'The same: the evidence sums over the points.', names={D + 'draw_steps': one_step_a_scan}),
+    Variant('schedule not shifted', 'The label shows through at most steps; less is learnt, log loss +.003.', names={D + 'cosine_schedule': unshifted}),
+    Variant('linear schedule', 'The same, once shifted.', names={D + 'cosine_schedule': linear}),
+    Variant('p = 1', 'No map left, so no walk worth its name; the same log loss.', config=dict(points=1)),
+    Variant('p = 4', 'The same.', config=dict(points=4)),
+    Variant('h = 8', 'The same.', config=dict(latent=8)),
+    Variant('h = 32', 'More to overfit with: log loss +.005.', config=dict(latent=32)),
+    Variant('y₀ without Bayes', 'Has to learn what can be computed: log loss +.03.', model=Untied),
+    Variant('v prediction', 'AUC −.03, as on the adrenals.', model=Velocity, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: a.sqrt()*eps - (1 - a).sqrt()*y0)}),
+    Variant('ε prediction', 'Worst: at pure noise ε says nothing of the label.', model=Epsilon, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: eps)}),
+    Variant('own encoders for F', 'A second look at the scan: AUC +.005, log loss the same.', model=OwnEncoders),
+    Variant('60 epochs of phase 2', 'Overfits; the validation part stops it: the same.', epochs=dict(diffusion=60)),
+    # prediction
+    *[Variant(f'{n} DDIM steps', 'The same mean.', 3, dict(steps=n)) for n in (1, 2, 5, 25, 50)],
+    *[Variant(f'{n} draws', 'The same mean; a spread from few draws finds fewer errors.', 3, dict(draws=n)) for n in (1, 4, 16)],
+]
+
+
+# --- the study ---
+
+class Remembered:
+    "Stands for `augment` and for the volumes that it returns: what a frozen DCG says of them is computed once."
+    def __init__(self, augment, memory): self.augment, self.memory = augment, memory
+
+    def __call__(self, volume, seeds):
+        self.volume, self.seeds = volume, seeds
+        return self
+
+    def guide(self, model):
+        new = [i for i, s in enumerate(self.seeds) if s not in self.memory]
+        if new:
+            said = MediScope.guide(model, self.augment(self.volume[new], [self.seeds[i] for i in new]))
+            for j, i in enumerate(new): self.memory[self.seeds[i]] = Guide(*[part[j] for part in said])
+        return Guide(*[torch.stack(parts) for parts in zip(*[self.memory[s] for s in self.seeds])])
+
+
+class Study:
+    "The scans outside the first test fold of LIDC, their folds, and the classifiers of the default."
+    def __init__(self, data):
+        self.cohort = find_scans(data, ('benign', 'malignant'))
+        self.prep = default_prep(self.cohort, (48, 48, 32), (1., 1., 1.))
+        table = prepared(self.cohort, self.prep)
+        groups = merge_groups(table.group, table.content)
+        kept = assign_roles(table.label, groups, 5, SEED)[:, 0] != 'test'
+        self.entries, self.groups = table.entry[kept].to_numpy(), groups[kept]
+        self.labels = np.array([self.cohort.classes.index(c) for c in table.label[kept]])
+        self.roles = assign_roles(self.labels, self.groups, FOLDS, SEED)[:, :READ]
+        self.memory = {}
+
+    def answers(self, variant):
+        "Out-of-fold answers of a variant, in the order of `rows`; kept on disk."
+        folder = ROOT/'runs/ablations'/''.join(c if c.isalnum() else '-' for c in variant.name)
+        if not (folder/'answers.npz').exists():
+            with ExitStack() as stack:
+                for name, value in variant.names.items(): stack.enter_context(patch(name, value))
+                said = [self.fold(variant, f, folder) for f in range(READ)]
+            said = {k: np.concatenate([getattr(a, k) for a in said]) for k in said[0]._fields}
+            publish(folder/'answers.npz', lambda to: np.savez(to.open('wb'), **said))
+        return dict(np.load(folder/'answers.npz'))
+
+    def rows(self):
+        return np.concatenate([np.flatnonzero(self.roles[:, f] == 'test') for f in range(READ)])
+
+    def fold(self, variant, f, folder):
+        "Train what a variant changes on one fold, and answer for its test part."
+        part = {r: Volumes(self.entries, self.labels, np.flatnonzero(self.roles[:, f] == r)) for r in ('train', 'val', 'test')}
+        config = replace(Config(roi=default_roi(self.prep.shape), windows=default_windows(self.prep)), **variant.config)
+        augment = replace(default_augment(self.prep), **variant.augment)
+        epochs, default = EPOCHS | variant.epochs, ROOT/'runs/ablations/default'
+        torch.manual_seed(seed_of(SEED, f))
+        model = variant.model(config, self.prep, self.cohort.classes)
+        common = dict(device=torch.device('cpu'), batch_size=BATCH, lr=RATE)
+        if variant.phase == 3:
+            model.load_state_dict(MediScope.from_pretrained(default/f'{f}/model').state_dict())
+            return predict_volumes(model.eval(), part['test'])
+        own = folder/f'{f}/dcg' if variant.phase == 1 else default/f'{f}/dcg'
+        if not (own/'config.json').exists():
+            train_dcg(model, part['train'], part['val'], augment, seed_of(SEED, f, 1), epochs=epochs['dcg'], name=f'{variant.name}, fold {f}, dcg', **common)
+            model.dcg.save_pretrained(own)
+        model.dcg.load_state_dict(DCG.from_pretrained(own).state_dict())
+        torch.manual_seed(seed_of(SEED, f, 2))
+        for module in (model.guidance, model.prior, model.unet): module.load_state_dict(fresh(type(model), model).get_submodule([n for n, m in model.named_children() if m is module][0]).state_dict())
+        return predict_volumes(model, part['test'])
