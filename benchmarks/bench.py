@@ -93,7 +93,7 @@ def learned(net, parts, config, lr, epochs, device, file):
 def network(name, make, epochs):
     "The baseline of a network that `make(run, fold)` builds."
     def model(run, table):
-        device, config, answers, rates = pick_device(), run.config, {}, RATES
+        device, config, answers, rates, losses = pick_device(), run.config, {}, RATES, {}
         for fold, parts in tests(run, table):
             tried = {}
             for rate in rates:
@@ -101,9 +101,9 @@ def network(name, make, epochs):
                 net = make(run, fold).to(device)
                 tried[rate] = learned(net, parts, config, rate, epochs, device, run.folder/f'state/{name}-{fold}-{rate:g}.safetensors')
             best = min(tried, key=lambda rate: tried[rate][0])
-            answers[fold], chosen = answers_of(tried[best][1], parts['test']).double().numpy(), tried if len(rates) > 1 else chosen
-            rates = best,
-        return columns(name, run, table, answers), dict(epochs=epochs, rate=best, validation_loss_by_rate={f'{r:g}': loss for r, (loss, _) in chosen.items()})
+            answers[fold], rates = answers_of(tried[best][1], parts['test']).double().numpy(), (best,)
+            losses = losses or {f'{rate:g}': loss for rate, (loss, _) in tried.items()}  # of the first fold
+        return columns(name, run, table, answers), dict(epochs=epochs, rate=best, validation_loss_by_rate=losses)
     return {name: model}
 
 

@@ -9,8 +9,10 @@ ABOUT = (
     'National Cancer Institute and the Foundation for the National Institutes of Health and their critical role in the creation of the free '
     'publicly available LIDC/IDRI Database.')
 
-args = arguments(__doc__, seeds=(0, 1, 2))
-table = pd.read_csv(args.data).set_index('path')
-diameter = regression('diameter', lambda paths: np.log(table.diameter_mm[paths].to_numpy()[:, None]))
-benchmark('lidc', args, diameter | header(args.data.parent) | networks(epochs=15),
-          classes=('benign', 'malignant'), spacing=(1., 1., 1.), shape=(48, 48, 32), about=ABOUT)
+SETTINGS = dict(classes=('benign', 'malignant'), spacing=(1., 1., 1.), shape=(48, 48, 32), about=ABOUT)
+
+if __name__ == '__main__':
+    args = arguments(__doc__, seeds=(0, 1, 2))
+    table = pd.read_csv(args.data).set_index('path')
+    diameter = regression('diameter', lambda paths: np.log(table.diameter_mm[paths].to_numpy()[:, None]))
+    benchmark('lidc', args, diameter | header(args.data.parent) | networks(epochs=15), **SETTINGS)
