@@ -505,7 +505,7 @@ class Batch(NamedTuple):
 class Volumes(torch.utils.data.Dataset):
     "The prepared volumes of the rows `index` of a table."
     def __init__(self, entries, labels, index):
-        self.entries, self.labels, self.index = list(entries), torch.as_tensor(np.asarray(labels)), [int(i) for i in index]
+        self.entries, self.labels, self.index = list(entries), torch.tensor(np.asarray(labels)), [int(i) for i in index]
     def __len__(self): return len(self.index)
     def __getitem__(self, i):
         row = self.index[i]
