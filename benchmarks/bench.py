@@ -2,11 +2,12 @@
 
 A benchmark plans a run for every seed, trains mediscope and the baselines on its folds, and keeps what
 each answered for the test scans in `benchmarks/predictions/NAME-SEED.csv`, with commit, time and versions
-beside it. What is there is not trained again, so a benchmark can be made in several sittings and on
-several machines; `--again MODEL` renews an answer. From all the answers it writes `mediscope/results/NAME.json`.
+beside it. What is there is not trained again, so a benchmark can be made in several sittings; `--again MODEL`
+forgets an answer and what was trained for it. From all the answers it writes `mediscope/results/NAME.json`.
 
 A network is trained by the loop of the package on the same folds, with the same preprocessing, augmentation,
 averaging of weights and choice of the epoch; its learning rate is chosen on the validation part of the first fold.
+Times are those of the processor, so a pause does not count.
 
 A model is a function of a run and its table (the split with the cache entries) that returns what to store:
 a table with `path` and the columns of the model, and the facts about how they came about.
@@ -15,16 +16,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from mediscope.data import Augment, make_loader, publish
+from filelock import FileLock
+from mediscope.data import Augment, InputError, make_loader, publish
 from mediscope.diffusion import MediScope
 from mediscope.evaluate import Report, predict_run, protocol, summarise, without_nan
 from mediscope.train import batch_seeds, fit, load_state, parts_of, pick_device, plan, read_csv, save_state, scores, train, versions, write_csv
@@ -75,50 +79,72 @@ def answers_of(net, volumes):
     return torch.cat([net.eval()(b.volume.to(device)).float().softmax(1).cpu() for b in make_loader(volumes, 8)])
 
 
-def learned(net, parts, config, lr, epochs, device, file):
-    "Train a network as the DCG is trained, or load it; returns the lowest validation loss and the network."
+def write_json(value, path): publish(Path(path), lambda to: to.write_text(json.dumps(value, indent=1)))
+
+
+def smoothed(net, batch, volume):
+    "The loss of a network that starts from nothing, as in phase 1."
+    return F.cross_entropy(net(volume), batch.label, label_smoothing=.1)
+
+
+class Recipe(NamedTuple):
+    "How a network is made and trained."
+    make: object              # (run, fold) → network
+    epochs: int
+    loss: object = smoothed   # (network, batch, augmented volume) → scalar
+    settle: float = .75       # of `fit`
+    patience: float = .25     # of `fit`
+
+
+def learned(recipe, run, fold, parts, lr, file):
+    "Train a network on a fold, or load it; returns it with what is known about its training."
+    torch.manual_seed(0)
+    device, config, start = pick_device(), run.config, time.process_time()
+    net = recipe.make(run, fold).to(device)
     if not file.exists():
-        augment, val, device = Augment(**config['augment']), parts['val'], torch.device(device)
+        augment, val = Augment(**config['augment']), parts['val']
         label = torch.tensor([int(val[i].label) for i in range(len(val))])
-        loss = lambda m, b, epoch: F.cross_entropy(m(augment(b.volume, batch_seeds(b, 0, epoch))), b.label, label_smoothing=.1)
-        fit(net, loss, lambda m: scores(answers_of(m, val), label), parts['train'], epochs, config['training']['batch_size'], lr, device=device,
-            settle=.75, state=file.with_suffix('.part'), name=file.stem)
-        save_state(file, dict(net=net.state_dict()), scores(answers_of(net, val), label))
-        file.with_suffix('.part').unlink()
+        loss = lambda m, b, epoch: recipe.loss(m, b, augment(b.volume, batch_seeds(b, 0, epoch)))
+        fit(net, loss, lambda m: scores(answers_of(m, val), label), parts['train'], recipe.epochs, config['training']['batch_size'], lr, device=device,
+            settle=recipe.settle, patience=recipe.patience, state=file.with_suffix('.part'), name=file.stem)
+        facts = dict(epochs=recipe.epochs, minutes=(time.process_time() - start)/60, commit=COMMIT, device=str(device))
+        save_state(file, dict(net=net.state_dict()), scores(answers_of(net, val), label) | facts)
+        file.with_suffix('.part').unlink(missing_ok=True)
     weights, facts = load_state(file)
     net.load_state_dict(weights['net'])
-    return facts['val_nll'], net
+    return net, facts
 
 
-def network(name, make, epochs):
-    "The baseline of a network that `make(run, fold)` builds."
+def network(name, recipe):
+    "The baseline of a network."
     def model(run, table):
-        device, config, answers, rates, losses = pick_device(), run.config, {}, RATES, {}
-        for fold, parts in tests(run, table):
-            tried = {}
-            for rate in rates:
-                torch.manual_seed(0)
-                net = make(run, fold).to(device)
-                tried[rate] = learned(net, parts, config, rate, epochs, device, run.folder/f'state/{name}-{fold}-{rate:g}.safetensors')
-            best = min(tried, key=lambda rate: tried[rate][0])
-            answers[fold], rates = answers_of(tried[best][1], parts['test']).double().numpy(), (best,)
-            losses = losses or {f'{rate:g}': loss for rate, (loss, _) in tried.items()}  # of the first fold
-        return columns(name, run, table, answers), dict(epochs=epochs, rate=best, validation_loss_by_rate=losses)
+        file = lambda fold, rate: run.folder/f'state/{name}-{fold}-{rate:g}.safetensors'
+        folds = dict(tests(run, table))
+        fold, parts = next(iter(folds.items()))
+        tried = {rate: learned(recipe, run, fold, parts, rate, file(fold, rate))[1] for rate in RATES}
+        best = min(RATES, key=lambda rate: tried[rate]['val_nll'])
+        nets = {fold: learned(recipe, run, fold, parts, best, file(fold, best)) for fold, parts in folds.items()}
+        answers = {fold: answers_of(nets[fold][0], parts['test']).double().numpy() for fold, parts in folds.items()}
+        facts = dict(epochs=recipe.epochs, rate=best, validation_loss_by_rate={f'{rate:g}': f['val_nll'] for rate, f in tried.items()})
+        if all('minutes' in f for _, f in nets.values()): facts['minutes'] = round(sum(f['minutes'] for _, f in nets.values()), 1)  # without the other rates
+        return columns(name, run, table, answers), facts
     return {name: model}
 
 
 class Head(nn.Module):
-    "A perceptron on all that phase 2 knows about a scan; 400 thousand parameters, as phase 2 has."
+    "What phase 2 would be without a diffusion: a perceptron adds logits to the calibrated DCG, from all that phase 2 knows; 400 thousand parameters, as phase 2 has."
     def __init__(self, model, width=256):
         super().__init__()
         self.frozen, c, k = [model.eval()], model.config, len(model.classes)  # in a list: not trained, not saved
         self.net = nn.Sequential(nn.Linear(3*k + (1 + c.regions)*c.embed + k*c.points**3, width), nn.SiLU(),
                                  nn.Linear(width, width), nn.SiLU(), nn.Linear(width, k))
+        nn.init.zeros_(self.net[-1].weight); nn.init.zeros_(self.net[-1].bias)
 
     def forward(self, x):
-        g = self.frozen[0].to(x.device).guide(x)
+        model = self.frozen[0].to(x.device)
+        with torch.autocast(x.device.type, enabled=False): g = model.guide(x)
         opinions = [p.clamp(min=1e-6).log() for p in (g.p_global, g.p_local)]
-        return self.net(torch.cat([g.logits, *opinions, g.tokens.flatten(1), g.saliency.flatten(1)], 1))
+        return model.calibrated(g) + self.net(torch.cat([g.logits, *opinions, g.tokens.flatten(1), g.saliency.flatten(1)], 1))
 
 
 def resnet18(run, fold):
@@ -127,16 +153,22 @@ def resnet18(run, fold):
 
 
 def densenet121(run, fold):
+    "It halves a volume five times, so one of less than 32 voxels is doubled before."
     from monai.networks.nets import DenseNet121
-    return DenseNet121(3, 1, len(run.config['classes']))
+    net = DenseNet121(3, 1, len(run.config['classes']))
+    return net if min(run.config['prep']['shape']) >= 32 else nn.Sequential(nn.Upsample(scale_factor=2, mode='trilinear'), net)
 
 
-def head(run, fold): return Head(MediScope.from_pretrained(run.fold_folder(fold)/'model'))
+def head(run, fold):
+    if not run.done(): raise InputError(f'{run.folder}: dcg_mlp needs the models of mediscope, which are not here; leave it out, or train mediscope --again.')
+    return Head(MediScope.from_pretrained(run.fold_folder(fold)/'model'))
 
 
 def networks(epochs, of_phase_2=20):
-    "A perceptron on the frozen features for as many epochs as phase 2 has, and two networks of MONAI for `epochs`."
-    return network('dcg_mlp', head, of_phase_2) | network('densenet121', densenet121, epochs) | network('resnet18', resnet18, epochs)
+    "A perceptron on the frozen features, trained as phase 2 is, and two networks of MONAI for `epochs`."
+    plain = lambda net, batch, volume: F.cross_entropy(net(volume), batch.label)
+    return (network('dcg_mlp', Recipe(head, of_phase_2, plain, settle=0., patience=.5))
+            | network('densenet121', Recipe(densenet121, epochs)) | network('resnet18', Recipe(resnet18, epochs)))
 
 
 def regression(name, features):
@@ -147,8 +179,8 @@ def regression(name, features):
         from sklearn.preprocessing import StandardScaler
         x = features(table.path)
         def answer(parts):
-            known, new = parts['train'], parts['test']
-            return make_pipeline(StandardScaler(), LogisticRegression()).fit(x[known.index], known.labels[known.index]).predict_proba(x[new.index])
+            known = parts['train'].index + parts['val'].index  # it chooses nothing on the validation part
+            return make_pipeline(StandardScaler(), LogisticRegression()).fit(x[known], parts['train'].labels[known]).predict_proba(x[parts['test'].index])
         return columns(name, run, table, {fold: answer(parts) for fold, parts in tests(run, table)}), {}
     return {name: model}
 
@@ -163,40 +195,62 @@ def header(root):
 
 # --- one benchmark ---
 
+def phantoms(folder, **settings):
+    "A folder of phantoms, complete or absent."
+    from mediscope.phantom import write_phantoms
+    if not folder.exists():
+        part = folder.with_name(f'.{folder.name}.part')
+        shutil.rmtree(part, ignore_errors=True)
+        write_phantoms(part, **settings)
+        part.rename(folder)
+    return folder
+
+
 def stored(name, seed):
     "What the models answered, and how that came about: (table or None, {model: facts})."
     file = STORE/f'{name}-{seed}.csv'
-    return (read_csv(file), json.loads(file.with_suffix('.json').read_text())) if file.exists() else (None, {})
+    if not file.with_suffix('.json').exists(): return None, {}
+    return read_csv(file), json.loads(file.with_suffix('.json').read_text())
 
 
-def store(name, seed, table, made):
+def store(name, seed, run, model, new, facts):
+    "Put the answers of a model beside those of the others; refuse other folds, or other scans."
     file = STORE/f'{name}-{seed}.csv'
-    write_csv(table.round(6), file)
-    publish(file.with_suffix('.json'), lambda to: to.write_text(json.dumps(made, indent=1)))
+    file.parent.mkdir(exist_ok=True)
+    with FileLock(f'{file}.lock'):
+        table, made = stored(name, seed)
+        if any(f['split'] != facts['split'] for f in made.values()): raise InputError(f'{file}: holds answers for another split; remove it to begin again.')
+        if table is None: table = new.merge(run.split[['path', 'group', 'label']], on='path', validate='1:1')
+        else: table = table.drop(columns=[c for c in new if c in table and c != 'path']).merge(new, on='path', how='outer', validate='1:1', indicator=True)
+        if '_merge' in table and (table.pop('_merge') != 'both').any(): raise InputError(f'{file}: {model} answered for other scans; remove it to begin again.')
+        write_csv(table.round(6), file)
+        write_json(made | {model: facts}, file.with_suffix('.json'))
 
 
-def merged(table, new, run):
-    "A table of predictions with new columns in place of old ones."
-    if table is None: return new.merge(run.split[['path', 'group', 'label']], on='path')
-    return table.drop(columns=[c for c in new if c in table and c != 'path']).merge(new, on='path', validate='1:1')
+def forget(run, model):
+    "Remove what was trained for a model."
+    for path in run.folder.glob('*' if model == 'mediscope' else f'state/{model}-*'):
+        if path.name not in ('config.json', 'split.csv', 'state'): shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def benchmark(name, args, baselines, **settings):
-    "Answer with every model that has not answered yet, baselines for the first seed only; print the tables, write the JSON file."
-    device = str(pick_device())
+    "Answer with every model that has not answered yet, baselines for seed 0 only; print the tables, write the JSON file."
+    models, device = dict(mediscope=mediscope) | baselines, str(pick_device())
+    unknown = {*args.without, *args.again} - {*models}
+    if unknown: raise InputError(f"no model {', '.join(unknown)}; there are {', '.join(models)}.")
     for seed in args.seeds:
         run, split = plan(args.data, ROOT/'runs/benchmarks'/f'{name}-{seed}', seed=seed, **settings)
-        models = dict(mediscope=mediscope) | (baselines if seed == 0 else {})
         for model, answer in models.items():
-            if model in args.without or model in stored(name, seed)[1] and model not in args.again: continue
-            start = time.time()
+            answered, again = model in stored(name, seed)[1], model in args.again
+            if model in args.without or seed and model != 'mediscope' or answered and not again: continue
+            if again: forget(run, model)
+            start = time.process_time()
             new, facts = answer(run, split)
-            facts |= dict(commit=COMMIT, minutes=round((time.time() - start)/60, 1), device=device, versions=versions())
-            table, made = stored(name, seed)  # read now: another process may have answered for another model
-            store(name, seed, merged(table, new, run), made | {model: facts})
+            minutes = round((time.process_time() - start)/60, 1)
+            facts = dict(commit=COMMIT, minutes=minutes, device=device, versions=versions(), split=run.config['split_hash']) | facts
+            store(name, seed, run, model, new, facts)
     results = {seed: reported(name, seed, args.data, settings) for seed in range(99) if 'mediscope' in stored(name, seed)[1]}
-    if not results: return
-    publish(ROOT/'mediscope/results'/f'{name}.json', lambda to: to.write_text(json.dumps(dict(benchmark=name, commit=COMMIT, seeds=results), indent=1)))
+    if results: write_json(dict(benchmark=name, commit=COMMIT, seeds=results), ROOT/'mediscope/results'/f'{name}.json')
 
 
 def reported(name, seed, data, settings):
@@ -216,5 +270,5 @@ def arguments(text, seeds):
     parser.add_argument('data', type=Path, help='the data set')
     parser.add_argument('--seeds', type=lambda s: tuple(map(int, names(s))), default=seeds, help=f'default {",".join(map(str, seeds))}; baselines are trained with seed 0')
     parser.add_argument('--without', type=names, default=(), metavar='MODEL,MODEL', help='models to leave out; resnet18 and densenet121 take hours without a GPU')
-    parser.add_argument('--again', type=names, default=(), metavar='MODEL,MODEL', help='models to answer again, though their answers are stored')
+    parser.add_argument('--again', type=names, default=(), metavar='MODEL,MODEL', help='models to train and answer again, though their answers are stored')
     return parser.parse_args()
