@@ -1,17 +1,17 @@
 """Ablations on LIDC: what each part of mediscope is worth, with what was expected written beside it.
 
 The test scans of the first fold of `lidc.py` stay closed: its other scans are split once more, three-fold by
-patient, and the out-of-fold answers of two of the folds pooled. Folds, seed and everything not named stay
-the same. A variant of phase 2 uses the classifiers of the default, so it differs in nothing else, and
-what they say of the augmented scans is computed once for all of them.
+patient, and the out-of-fold answers of two of the folds pooled. A variant of phase 2 uses the classifiers of the default, and what they say of the
+augmented scans is computed once for all of them. What moves along with a change is said beside it. The
+variants with another seed change nothing at all: they are the noise in which the others have to be seen.
 """
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -19,10 +19,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench import COMMIT, ROOT
+from bench import COMMIT, ROOT, write_json
 from lidc import SETTINGS
 from mediscope.data import Volumes, assign_roles, find_scans, merge_groups, per_scan, prepared, publish, seed_of
-from mediscope.dcg import DCG, default_roi
+from mediscope.dcg import DCG, crop, dcg_loss, default_roi
 from mediscope.diffusion import Config, Guide, MediScope, add_noise, cosine_schedule, draw_steps, focal_weight, label_map
 from mediscope.evaluate import Answers, compare, estimate, predict_volumes, without_nan
 from mediscope.train import default_augment, default_prep, default_windows, train_dcg, train_diffusion, versions
@@ -44,6 +44,10 @@ class Variant(NamedTuple):
     epochs: dict = {}    # of EPOCHS
     names: dict = {}     # what stands under a name of the package instead
     model: type = MediScope
+    seed: int = 0        # of weights, augmentation and noise
+
+    @property
+    def folder(self): return FOLDER/''.join(c if c.isalnum() else '-' for c in self.name)
 
 
 # --- what stands instead ---
@@ -53,20 +57,24 @@ def without_saliency(out, label):
     return sum(F.cross_entropy(logits, label, label_smoothing=.1) for logits in (out.logits, out.local_logits))
 
 
-def without_sparsity(out, label):
-    "The loss of the DCG without the L1 term."
-    return sum(F.cross_entropy(logits, label, label_smoothing=.1) for logits in (out.logits, out.global_logits, out.local_logits))
-
-
 def one_step_a_scan(seeds, p, T):
     "`draw_steps` with the same step at all points."
     return draw_steps(seeds, 1, T).expand(-1, p, p, p)
 
 
-class NoMap(nn.Module):
-    "Guidance that says nothing."
-    def __init__(self, classes=2, points=8): super().__init__()
-    def forward(self, p_global, p_local, saliency): return torch.full_like(saliency, 1/saliency.shape[1])
+class Silent(nn.Module):
+    "Stands for the guidance map or the feature prior and says nothing: `says(*inputs)` is a constant."
+    def __init__(self, says):
+        super().__init__()
+        self.says = says
+    def forward(self, *inputs): return self.says(*inputs)
+
+
+class NoMap(MediScope):
+    "M is the same everywhere and for all classes."
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.guidance = Silent(lambda p_global, p_local, saliency: torch.full_like(saliency, 1/saliency.shape[1]))
 
 
 class FixedMap(MediScope):
@@ -76,10 +84,11 @@ class FixedMap(MediScope):
         return super().freeze_dcg()
 
 
-class NoPrior(nn.Module):
-    "A feature prior that says nothing."
-    def __init__(self, embed=64): super().__init__()
-    def forward(self, tokens): return torch.zeros_like(tokens[:, 0])
+class NoPrior(MediScope):
+    "F is zero."
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.prior = Silent(lambda tokens: torch.zeros_like(tokens[:, 0]))
 
 
 class Untied(MediScope):
@@ -103,7 +112,7 @@ class Velocity(Untied):
         return denoise
 
     def logits(self, guide):
-        "The mean over the points, as log-probabilities: what `walk` turns into ŷ_0 again."
+        "ŷ_0 of every point as log-probabilities, clipped to the simplex: what `walk` turns into ŷ_0 again."
         denoise = self.y0(guide)
         return lambda y, t: ((denoise(y, t) + 1)/2).clamp(1e-4, 1).log()
 
@@ -131,14 +140,22 @@ def regression(target):
 
 
 class OwnEncoders(MediScope):
-    "Phase 2 has encoders of its own for the feature prior, trained with it; a guide carries the volumes along."
+    "Phase 2 has encoders of its own for the feature prior, which read the scan and the regions of the DCG; a guide carries the volumes along."
     def __init__(self, *args):
         super().__init__(*args)
         c = self.config
         self.own = DCG(len(self.classes), c.widths, c.embed, c.regions, c.roi, c.windows, c.top)
 
     def guide(self, x): return super().guide(x)._replace(tokens=x)
-    def logits(self, guide): return super().logits(guide._replace(tokens=self.own(guide.tokens).tokens))
+
+    def tokens(self, x):
+        with torch.no_grad(): corners = self.dcg(x).corners
+        crops, own = crop(x, corners, self.config.roi).flatten(0, 1), self.own
+        seen = own.global_embed(own.pool(own.global_encoder, own.global_histograms, x)[1])
+        near = own.local_embed(own.pool(own.local_encoder, own.local_histograms, crops)[1]).unflatten(0, corners.shape[:2])
+        return torch.cat([seen[:, None], near], 1)
+
+    def logits(self, guide): return super().logits(guide._replace(tokens=self.tokens(guide.tokens)))
 
 
 def unweighted(p, alpha=1., gamma=2.): return torch.ones_like(p)
@@ -147,8 +164,8 @@ def unshifted(T=1000, shift=1.): return cosine_schedule(T)
 
 def linear(T=1000, shift=1.):
     "The linear schedule of Ho et al. [2020], shifted like the default, its end set to pure noise."
-    snr = torch.cat([torch.ones(1), (1 - torch.linspace(1e-4, .02, T)).cumprod(0)])
-    abar = snr/(snr + (1 - snr)*shift**2)
+    plain = torch.cat([torch.ones(1), (1 - torch.linspace(1e-4, .02, T)).cumprod(0)])
+    abar = plain/(plain + (1 - plain)*shift**2)
     abar[-1] = 0
     return abar
 
@@ -157,31 +174,33 @@ D, T_ = 'mediscope.diffusion.', 'mediscope.train.'
 NO_AUGMENT = dict(rotate=0., scale=0., shift=0., flips=(), brightness=0., contrast=0., noise=0.)
 VARIANTS = [
     Variant('default', ''),
+    Variant('another seed, both phases', 'Noise: AUC ± .005.', 1, seed=1),
+    Variant('another seed, phase 2', 'Noise: AUC ± .001.', seed=1),
     # phase 1
-    Variant('saliency not trained', 'Regions become arbitrary; AUC −.01.', 1, names={T_ + 'dcg_loss': without_saliency}),
-    Variant('no sparsity', 'A wider map, the same AUC.', 1, names={T_ + 'dcg_loss': without_sparsity}),
+    Variant('saliency not trained', 'Regions become arbitrary, and so does the global opinion that M uses; AUC −.01.', 1, names={T_ + 'dcg_loss': without_saliency}),
+    Variant('no sparsity', 'A wider map, the same AUC.', 1, names={T_ + 'dcg_loss': partial(dcg_loss, sparsity=0.)}),
     Variant('1 region', 'A crop holds one nodule: the same.', 1, dict(regions=1)),
     Variant('regions 8×8×8', 'Less of the nodule in each: AUC −.005.', 1, dict(roi=(8, 8, 8))),
-    Variant('no histograms', 'AUC −.03, as when they were found.', 1, dict(windows=())),
+    Variant('no histograms', 'AUC −.03, the gain for which they were added.', 1, dict(windows=())),
     Variant('half the width', 'AUC −.01.', 1, dict(widths=(8, 16, 32))),
     Variant('no augmentation', 'Three hundred scans are learnt by heart: AUC −.03.', 1, augment=NO_AUGMENT),
     Variant('no averaged weights', 'Log loss +.01, AUC −.005.', 1, names={'torch.optim.swa_utils.get_ema_multi_avg_fn': lambda decay: lambda averaged, current, n: [a.copy_(c) for a, c in zip(averaged, current)]}),
     Variant('60 epochs of phase 1', 'Better training, the same AUC.', 1, epochs=dict(dcg=60)),
     # phase 2
     Variant('M: distance rule', 'The same: the opinions agree on most scans.', model=FixedMap),
-    Variant('no M', 'Slightly worse log loss, F and the prior remain.', names={D + 'GuidanceMap': NoMap}),
-    Variant('no F', 'Log loss +.005: M says little that the prior does not.', names={D + 'FeaturePrior': NoPrior}),
+    Variant('no M', 'Slightly worse log loss, F and the prior remain.', model=NoMap),
+    Variant('no F', 'Log loss +.005: M says little that the prior does not.', model=NoPrior),
     Variant('no focal weight', 'The same: it is compensated in the logits.', names={D + 'focal_weight': unweighted}),
     Variant('one step a scan', 'The same: the evidence sums over the points.', names={D + 'draw_steps': one_step_a_scan}),
     Variant('schedule not shifted', 'The label shows through at most steps; less is learnt, log loss +.003.', names={D + 'cosine_schedule': unshifted}),
     Variant('linear schedule', 'The same, once shifted.', names={D + 'cosine_schedule': linear}),
-    Variant('p = 1', 'No map left, so no walk worth its name; the same log loss.', config=dict(points=1)),
+    Variant('p = 1', 'No map left, so no walk worth its name (the U-Net has one level, the schedule no shift); the same log loss.', config=dict(points=1)),
     Variant('p = 4', 'The same.', config=dict(points=4)),
     Variant('h = 8', 'The same.', config=dict(latent=8)),
     Variant('h = 32', 'More to overfit with: log loss +.005.', config=dict(latent=32)),
     Variant('y₀ without Bayes', 'Has to learn what can be computed: log loss +.03.', model=Untied),
-    Variant('v prediction', 'AUC −.03, as on the adrenals.', model=Velocity, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: a.sqrt()*eps - (1 - a).sqrt()*y0)}),
-    Variant('ε prediction', 'Worst: at pure noise ε says nothing of the label.', model=Epsilon, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: eps)}),
+    Variant('v prediction', 'Without Bayes and without the prior; AUC −.03, as an earlier version on the adrenals.', model=Velocity, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: a.sqrt()*eps - (1 - a).sqrt()*y0)}),
+    Variant('ε prediction', 'Without Bayes and without the prior; worst: at pure noise ε says nothing of the label.', model=Epsilon, names={T_ + 'diffusion_loss': regression(lambda y0, eps, a: eps)}),
     Variant('own encoders for F', 'A second look at the scan: AUC +.005, log loss the same.', model=OwnEncoders),
     Variant('60 epochs of phase 2', 'Overfits; the validation part stops it: the same.', epochs=dict(diffusion=60)),
     # prediction
@@ -229,12 +248,13 @@ class Study:
 
     def answers(self, variant):
         "Out-of-fold `Answers` of a variant for `rows`; kept on disk."
-        folder = FOLDER/''.join(c if c.isalnum() else '-' for c in variant.name)
+        folder = variant.folder
         if not (folder/'answers.npz').exists():
             with ExitStack() as stack:
                 for name, value in variant.names.items(): stack.enter_context(patch(name, value))
                 said = [self.fold(variant, f, folder) for f in range(READ)]
             publish(folder/'answers.npz', lambda to: np.savez(to.open('wb'), *map(np.concatenate, zip(*said))))
+            publish(folder/'commit', lambda to: to.write_text(COMMIT))
         return Answers(*np.load(folder/'answers.npz').values())
 
     def fold(self, variant, f, folder):
@@ -242,7 +262,7 @@ class Study:
         part = {r: Volumes(self.entries, self.labels, np.flatnonzero(self.roles[:, f] == r)) for r in ('train', 'val', 'test')}
         config = replace(Config(roi=default_roi(self.prep.shape), windows=default_windows(self.prep)), **variant.config)
         augment, epochs = replace(default_augment(self.prep), **variant.augment), EPOCHS | variant.epochs
-        torch.manual_seed(seed_of(SEED, f))
+        torch.manual_seed(seed_of(SEED + variant.seed, f))
         model = variant.model(config, self.prep, self.cohort.classes)
         if variant.phase == 3:
             model.load_state_dict(MediScope.from_pretrained(FOLDER/f'default/{f}/model').state_dict())
@@ -250,15 +270,15 @@ class Study:
         settings = dict(device=torch.device('cpu'), batch_size=BATCH, lr=RATE)
         own = (folder if variant.phase == 1 else FOLDER/'default')/f'{f}/dcg'
         if not (own/'config.json').exists():
-            train_dcg(model, part['train'], part['val'], augment, seed_of(SEED, f, 1), epochs=epochs['dcg'], name=f'{variant.name}, fold {f}, dcg', **settings)
+            train_dcg(model, part['train'], part['val'], augment, seed_of(SEED + variant.seed, f, 1), epochs=epochs['dcg'], name=f'{variant.name}, fold {f}, dcg', **settings)
             model.dcg.save_pretrained(own)
         model.dcg.load_state_dict(DCG.from_pretrained(own).state_dict())
         with ExitStack() as stack:
             if variant.phase == 2 and variant.model is not OwnEncoders:  # the classifiers of the default, on the same augmented scans
-                augment = Remembered(augment, self.memory.setdefault((f, config.points), {}))
+                augment = Remembered(augment, self.memory.setdefault((f, config.points, variant.seed), {}))
                 stack.enter_context(patch.object(MediScope, 'guide', remembering(MediScope.guide)))
-            train_diffusion(model, part['train'], part['val'], augment, seed_of(SEED, f, 2), epochs=epochs['diffusion'], name=f'{variant.name}, fold {f}, diffusion', **settings)
-        if variant.phase == 1: model.save_pretrained(folder/f'{f}/model')
+            train_diffusion(model, part['train'], part['val'], augment, seed_of(SEED + variant.seed, f, 2), epochs=epochs['diffusion'], name=f'{variant.name}, fold {f}, diffusion', **settings)
+        if variant.name == 'default': model.save_pretrained(folder/f'{f}/model')
         return predict_volumes(model, part['test'])
 
 
@@ -274,17 +294,16 @@ def figures(study, variant, said, default):
 
 def main():
     args = arguments()
-    study, found, start = Study(args.data), {}, time.time()
-    wanted = [v for v in VARIANTS if v.name == 'default' or not args.only or any(word in v.name for word in args.only)]
-    for v in wanted:
-        study.answers(v)
-        print(f'{v.name}: {(time.time() - start)/60:.0f} min', flush=True)
-    default = study.answers(VARIANTS[0])
+    study, start = Study(args.data), time.time()
     for v in VARIANTS:
-        folder = FOLDER/''.join(c if c.isalnum() else '-' for c in v.name)
-        if (folder/'answers.npz').exists(): found[v.name] = figures(study, v, study.answers(v), default)
+        if v.name == 'default' or not args.only or v.name in args.only:
+            study.answers(v)
+            print(f'{v.name}: {(time.time() - start)/60:.0f} min', flush=True)
+    default = study.answers(VARIANTS[0])
+    found = {v.name: figures(study, v, study.answers(v), default) | dict(commit=(v.folder/'commit').read_text())
+             for v in VARIANTS if (v.folder/'answers.npz').exists()}
     facts = dict(benchmark='ablations', commit=COMMIT, versions=versions(), n=len(study.rows), folds=READ, seed=SEED, epochs=EPOCHS, variants=without_nan(found))
-    publish(ROOT/'mediscope/results/ablations.json', lambda to: to.write_text(json.dumps(facts, indent=1)))
+    write_json(facts, ROOT/'mediscope/results/ablations.json')
     for name, r in found.items():
         print(f"{name:24}", *[f"{m} {r['mediscope'][m]['value']:.4f}" for m in SHOWN], f"| dcg auc {r['dcg']['auc']['value']:.4f} nll {r['dcg']['nll']['value']:.4f}")
 
@@ -292,7 +311,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', type=Path, help='labels.csv of the nodules')
-    parser.add_argument('--only', type=lambda s: s.split(','), metavar='WORD,WORD', help='variants whose names hold one of the words, beside the default')
+    parser.add_argument('--only', action='append', choices=[v.name for v in VARIANTS], metavar='NAME', help='a variant to train, beside the default; may be given several times (default: all)')
     return parser.parse_args()
 
 

@@ -1,20 +1,20 @@
 """Learning curves on LIDC: mediscope, its DCG and DenseNet-121 after 50, 100, 200 and all training scans.
 
 The first two folds of `lidc.py` with their own test parts. Smaller training parts are stratified and drawn by
-patient, the validation part stays whole, and every model has the epochs of `lidc.py`. The learning rate of
-DenseNet-121 is the one that `lidc.py` chose with all scans.
+patient; the validation part stays whole (some 55 scans, which choose the epoch and the temperature), and every
+model has the epochs of `lidc.py`, so with fewer scans it makes fewer steps. The learning rate of DenseNet-121 is
+the one that `lidc.py` chose with all scans.
 """
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import COMMIT, ROOT, answers_of, densenet121, learned, publish, stored
+from bench import COMMIT, ROOT, Recipe, answers_of, densenet121, learned, stored, write_json
 from lidc import SETTINGS
-from mediscope.data import Augment, Volumes, hold_out, seed_of
+from mediscope.data import Augment, InputError, Volumes, hold_out, publish, seed_of
 from mediscope.diffusion import MediScope
 from mediscope.evaluate import estimate, predict_volumes, probabilities, without_nan
 from mediscope.train import parts_of, plan, train_dcg, train_diffusion, versions
@@ -45,9 +45,8 @@ def ours(run, part, fold, n):
 
 def theirs(run, part, fold, n, facts):
     "Answers of DenseNet-121."
-    torch.manual_seed(0)
-    file = FOLDER/f'densenet121-{n}-{fold}.safetensors'
-    return dict(densenet121=answers_of(learned(densenet121(run, fold), part, run.config, facts['rate'], facts['epochs'], torch.device('cpu'), file)[1], part['test']).double().numpy())
+    net, _ = learned(Recipe(densenet121, facts['epochs']), run, fold, part, facts['rate'], FOLDER/f'densenet121-{n}-{fold}.safetensors')
+    return dict(densenet121=answers_of(net, part['test']).double().numpy())
 
 
 def main():
@@ -56,6 +55,7 @@ def main():
     args = parser.parse_args()
     run, table = plan(args.data, ROOT/'runs/benchmarks/lidc-0', seed=0, **SETTINGS)
     full, made = stored('lidc', 0)
+    if not {'mediscope', 'densenet121'} <= {*made}: raise InputError('the answers of mediscope and densenet121 after all scans are not stored; run benchmarks/lidc.py first.')
     classes, groups = run.config['classes'], table.group.to_numpy()
     answers, y, g = {}, [], []
     for fold in FOLDS:
@@ -79,7 +79,7 @@ def main():
         curves.append(dict(scans=n, models={name: {m: estimate(m, np.concatenate(p), y, g)._asdict() for m in SHOWN} for name, p in models.items()}))
         print(f'{n:.0f} training scans:', *[f"{name} {r['auc']['value']:.3f} ({r['auc']['low']:.3f}–{r['auc']['high']:.3f})" for name, r in curves[-1]['models'].items()])
     facts = dict(benchmark='learning', commit=COMMIT, versions=versions(), n=len(y), folds=FOLDS, curves=without_nan(curves))
-    publish(ROOT/'mediscope/results/learning.json', lambda to: to.write_text(json.dumps(facts, indent=1)))
+    write_json(facts, ROOT/'mediscope/results/learning.json')
 
 
 if __name__ == '__main__': main()

@@ -2,23 +2,23 @@
 
 Pointing game [Zhang et al. 2018]: the peak of the map of the abnormal class lies on a lesion, or within one
 cell (8 voxels) of one. Regions: the share that holds lesion. Enrichment: how much more lesion the top 5 % of
-the map hold than as many voxels anywhere.
+the map within the body hold than as many voxels anywhere in it.
 """
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import COMMIT, ROOT
-from mediscope.data import Prep, publish, read_scan
+from bench import COMMIT, ROOT, write_json
+from mediscope.data import Prep, read_scan
 from mediscope.dcg import STRIDE
 from mediscope.diffusion import MediScope, saliency_map
 from mediscope.evaluate import bootstrap
 from mediscope.phantom import write_phantoms
 from mediscope.train import versions
 from scipy.ndimage import distance_transform_edt
+from shortcuts import body
 
 SHARE, LESION = .05, .25  # of the map; of a prepared voxel
 
@@ -37,9 +37,10 @@ def scored(model, scan, mask):
     lesion = Prep(model.prep.shape, (0., 1.), model.prep.spacing)(mask)[0].numpy() > LESION
     peak = np.unravel_index(heat.argmax(), heat.shape)
     boxes = [lesion[tuple(slice(c, c + s) for c, s in zip(corner, model.config.roi))] for corner in said.corners]
-    top = heat >= np.quantile(heat, 1 - SHARE)
+    inside = Prep(model.prep.shape, (-1000., 0.), model.prep.spacing)(scan._replace(hu=body(scan)))[0].numpy() > .5
+    top = inside & (heat >= np.quantile(heat[inside], 1 - SHARE))
     return dict(peak_on_lesion=float(lesion[peak]), peak_within_a_cell=float(distance_transform_edt(~lesion)[peak] <= STRIDE),
-                regions_with_lesion=float(np.mean([box.any() for box in boxes])), enrichment=float(lesion[top].mean()/lesion.mean()), lesion_share=float(lesion.mean()))
+                regions_with_lesion=float(np.mean([box.any() for box in boxes])), enrichment=float(lesion[top].mean()/lesion[inside].mean()), lesion_share=float(lesion.mean()))
 
 
 def untrained(trained, seed):
@@ -47,10 +48,10 @@ def untrained(trained, seed):
     return MediScope(trained.config, trained.prep, trained.classes).eval()
 
 
-def summary(rows):
-    "Means with 95 % intervals over the scans."
+def summary(rows, scans):
+    "Means over models and scans, with 95 % intervals over the scans."
     values = {m: np.array([r[m] for r in rows]) for m in rows[0]}
-    interval = lambda v: bootstrap(lambda at: v[at].mean(), np.arange(len(v)))
+    interval = lambda v: bootstrap(lambda at: v[at].mean(), np.tile(np.arange(scans), len(v)//scans))
     return {m: dict(zip(('value', 'low', 'high'), map(float, (v.mean(), *interval(v))))) for m, v in values.items()}
 
 
@@ -62,8 +63,8 @@ model, found = MediScope.from_pretrained('phantom'), {}
 for difficulty in (0., .5):
     with tempfile.TemporaryDirectory() as folder:
         scans = list(pairs(Path(folder)/'phantoms', args.n, args.seed, difficulty))
-    found[f'{difficulty:g}'] = {name: summary([scored(m, *pair) for m in models for pair in scans])
+    found[f'{difficulty:g}'] = {name: summary([scored(m, *pair) for m in models for pair in scans], len(scans))
                                 for name, models in dict(trained=[model], untrained=[untrained(model, s) for s in range(3)]).items()}
     for name, r in found[f'{difficulty:g}'].items(): print(f'difficulty {difficulty:g}, {name:10}', *[f"{m} {e['value']:.3f} ({e['low']:.3f}–{e['high']:.3f})" for m, e in r.items()])
 facts = dict(benchmark='saliency', commit=COMMIT, versions=versions(), n=args.n//2, seed=args.seed, difficulty=found)
-publish(ROOT/'mediscope/results/saliency.json', lambda to: to.write_text(json.dumps(facts, indent=1)))
+write_json(facts, ROOT/'mediscope/results/saliency.json')

@@ -1,22 +1,22 @@
-"""Shortcuts and leaks: what is left when the image, or the truth, is taken away. Everything here should be near chance.
+"""Shortcuts and leaks: what is left when the image, or the truth, is taken away. `shuffled` and `body` should be near chance.
 
-- `shuffled`: LIDC with the labels of the patients shuffled, through the whole pipeline; a fifth of the epochs.
+- `shuffled`: LIDC with the labels shuffled among the patients, through the whole pipeline; a fifth of the epochs.
+- `box`: LIDC crops of which only the extent is left; what it reaches, every model may have reached by the size of the file.
 - `body`: phantoms of the default difficulty of which only the outline of the body is left, lungs filled.
 - `header`: phantoms, a logistic regression on shape, spacing and slice count of the files (that of LIDC stands in its table).
 """
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from bench import COMMIT, ROOT, header
+import bench
+from bench import COMMIT, ROOT, header, write_json
 from lidc import SETTINGS
 from mediscope.data import publish, read_scan, write_nifti
 from mediscope.evaluate import Report, estimate, predict_run, probabilities, protocol, summarise, without_nan
-from mediscope.phantom import write_phantoms
 from mediscope.train import plan, train, versions
 from scipy.ndimage import binary_fill_holes, label
 
@@ -24,12 +24,27 @@ FOLDER, AIR = ROOT/'runs/shortcuts', -300  # HU between air and body
 
 
 def shuffled(csv, seed=0):
-    "A copy of the table of nodules in which every scan has the label of another one."
+    "A copy of the table of nodules in which every patient has the labels of others, in the order in which those had them."
     table = pd.read_csv(csv)
-    table = table[table.label.isin(SETTINGS['classes'])]
-    table = table.assign(label=np.random.default_rng(seed).permutation(table.label), path=[str((csv.parent/p).resolve()) for p in table.path])
+    table = table[table.label.isin(SETTINGS['classes'])].sort_values('patient', kind='stable')
+    patients = np.random.default_rng(seed).permutation(table.patient.unique())
+    other = table.set_index('patient').loc[patients].label.to_numpy()
+    table = table.assign(label=other, path=[str((csv.parent/p).resolve()) for p in table.path])
     publish(FOLDER/'shuffled.csv', lambda to: table.to_csv(to, index=False))
     return FOLDER/'shuffled.csv'
+
+
+def boxes(csv):
+    "A copy of the nodules in which every voxel of a crop is 0 HU."
+    table = pd.read_csv(csv)
+    table = table[table.label.isin(SETTINGS['classes'])]
+    for path in table.path:
+        to = FOLDER/'boxes'/path
+        if to.exists(): continue
+        scan = read_scan(csv.parent/path)
+        publish(to, lambda temporary: write_nifti(temporary, np.zeros(scan.hu.shape, np.int16), scan))
+    publish(FOLDER/'boxes/labels.csv', lambda to: table.to_csv(to, index=False))
+    return FOLDER/'boxes/labels.csv'
 
 
 def body(scan):
@@ -63,16 +78,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', type=Path, help='labels.csv of the nodules')
     args = parser.parse_args()
-    phantoms = FOLDER/'phantoms'
-    if not phantoms.exists(): write_phantoms(phantoms, n=200)
+    phantoms = bench.phantoms(FOLDER/'phantoms', n=200)
     found = dict(shuffled=figures('shuffled', shuffled(args.data), epochs_dcg=6, epochs_diffusion=4, **SETTINGS),
+                 box=figures('box', boxes(args.data), epochs_dcg=6, epochs_diffusion=4, **SETTINGS),
                  body=figures('body', bodies(phantoms), shape=(64, 64, 32)))
     run, split = plan(phantoms, FOLDER/'header', shape=(64, 64, 32))
     table = header(phantoms)['header'](run, split)[0].merge(run.split, on='path')
     y = (table.label == run.config['classes'][1]).astype(int).to_numpy()
     found['header'] = dict(n=len(y), auc=estimate('auc', probabilities(table, run.config['classes'], 'header_'), y, table.group.to_numpy())._asdict())
     facts = dict(benchmark='shortcuts', commit=COMMIT, versions=versions(), probes=found)
-    publish(ROOT/'mediscope/results/shortcuts.json', lambda to: to.write_text(json.dumps(facts, indent=1)))
+    write_json(facts, ROOT/'mediscope/results/shortcuts.json')
 
 
 if __name__ == '__main__': main()
