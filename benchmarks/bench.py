@@ -133,7 +133,7 @@ def network(name, recipe):
 
 class Head(nn.Module):
     "What phase 2 would be without a diffusion: a perceptron adds logits to the calibrated DCG, from all that phase 2 knows; 400 thousand parameters, as phase 2 has."
-    def __init__(self, model, width=256):
+    def __init__(self, model, width=460):
         super().__init__()
         self.frozen, c, k = [model.eval()], model.config, len(model.classes)  # in a list: not trained, not saved
         self.net = nn.Sequential(nn.Linear(3*k + (1 + c.regions)*c.embed + k*c.points**3, width), nn.SiLU(),

@@ -112,7 +112,7 @@ class Config:
     roi: tuple = (16,16,8)       # voxels of a region
     windows: tuple = ()          # of the histograms, σ as a share of the longest side; none: no histograms
     top: float = .05             # share of the saliency map that is the global opinion
-    points: int = 8              # p
+    points: int = 4              # p
     latent: int = 16             # h
     T: int = 1000                # steps of the schedule
     steps: int = 10              # DDIM steps of a prediction
