@@ -1,4 +1,4 @@
-"AdrenalMNIST3D, normal against hyperplasia: the official split of the archive."
+"AdrenalMNIST3D, normal (0) against hyperplasia (1): the official split of the archive."
 from bench import arguments, benchmark, networks
 
 args = arguments(__doc__, seeds=(0, 1, 2))

@@ -250,7 +250,7 @@ def benchmark(name, args, baselines, **settings):
             facts = dict(commit=COMMIT, minutes=minutes, device=device, versions=versions(), split=run.config['split_hash']) | facts
             store(name, seed, run, model, new, facts)
     results = {seed: reported(name, seed, args.data, settings) for seed in range(99) if 'mediscope' in stored(name, seed)[1]}
-    if results: write_json(dict(benchmark=name, commit=COMMIT, seeds=results), ROOT/'mediscope/results'/f'{name}.json')
+    if results: write_json(dict(benchmark=name, title=args.title, commit=COMMIT, seeds=results), ROOT/'mediscope/results'/f'{name}.json')
 
 
 def reported(name, seed, data, settings):
@@ -271,4 +271,5 @@ def arguments(text, seeds):
     parser.add_argument('--seeds', type=lambda s: tuple(map(int, names(s))), default=seeds, help=f'default {",".join(map(str, seeds))}; baselines are trained with seed 0')
     parser.add_argument('--without', type=names, default=(), metavar='MODEL,MODEL', help='models to leave out; resnet18 and densenet121 take hours without a GPU')
     parser.add_argument('--again', type=names, default=(), metavar='MODEL,MODEL', help='models to train and answer again, though their answers are stored')
+    parser.set_defaults(title=text)
     return parser.parse_args()

@@ -379,7 +379,7 @@ def protocol(run:Run, table)->str:
     n, g, folds = len(table), table.group.nunique(), table.fold.nunique()
     if folds > 1: return f'stratified {folds}-fold cross-validation by group, out-of-fold predictions of {n} scans ({g} groups) pooled; seed {run.config["training"]["seed"]}'
     low, high = PROPORTION_EXAMPLE(n)
-    return (f'a single split, {n} test scans ({g} groups) read once; seed {run.config["training"]["seed"]}. '
+    return (f'a single split, {n} test scans ({g} groups); seed {run.config["training"]["seed"]}. '
             f'With {n} scans an accuracy of 80 % means {low:.0%} to {high:.0%}')
 
 def PROPORTION_EXAMPLE(n:int)->tuple:
