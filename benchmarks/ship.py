@@ -3,7 +3,8 @@
 The shipped checkpoints are made by
 
     mediscope phantom runs/data/easy --n 120 --seed 7 --difficulty 0
-    mediscope train runs/data/easy --out runs/phantom --folds 1 --seed 1 --batch-size 2 --lr 0.001 --epochs-dcg 30 --epochs-diffusion 8
+    mediscope train runs/data/easy --out runs/phantom --folds 1 --seed 1 --batch-size 2 --lr 0.001 --epochs-dcg 30 --epochs-diffusion 8 \\
+        --about '120 synthetic chest CT scans (mediscope phantom --n 120 --seed 7 --difficulty 0): it has never seen a patient.'
     mediscope evaluate runs/phantom
     python benchmarks/ship.py phantom runs/phantom
 
