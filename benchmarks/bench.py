@@ -258,7 +258,9 @@ def reported(name, seed, data, settings):
     run, _ = plan(data, ROOT/'runs/benchmarks'/f'{name}-{seed}', seed=seed, **settings)
     table, made = stored(name, seed)
     classes = run.config['classes']
-    figures = without_nan(dict(n=len(table), protocol=protocol(run, table), classes=classes, **summarise(table, classes), training=run.config['training'], made=made))
+    first = lambda column: (not column.startswith(('prob_', 'uncertainty')), not column.startswith('dcg'))  # mediscope, its DCG, the others
+    figures = without_nan(dict(n=len(table), protocol=protocol(run, table), classes=classes, **summarise(table[sorted(table, key=first)], classes),
+                               training=run.config['training'], made=made))
     print(f'{name}, seed {seed}\n{Report(run.folder, figures)}\n', flush=True)
     return figures
 
