@@ -12,7 +12,7 @@ The shipped checkpoints are made by
     mediscope evaluate runs/benchmarks/lidc-0
     python benchmarks/ship.py lidc-nodules runs/benchmarks/lidc-0
 
-`nbs/results.ipynb` compares the predictions, so a model that has become another one is noticed.
+Phase 1 of `phantom` is of an earlier commit than its phase 2, with the same settings. `nbs/results.ipynb` compares the predictions, so a model that has become another one is noticed.
 """
 import argparse
 import json
