@@ -56,7 +56,7 @@ def mediscope(run, table):
 def settings_of(run):
     "The arguments of `plan` that a run was made with, as far as a benchmark sets them."
     c = run.config
-    return dict(classes=c['classes'], shape=c['prep']['shape'], spacing=c['prep']['spacing'], about=c['about'], **c['training'])
+    return dict(classes=c['classes'], shape=c['prep']['shape'], spacing=c['prep']['spacing'], about=c['about'], init=c.get('init'), **c['training'])
 
 
 def tests(run, table):
@@ -260,7 +260,7 @@ def reported(name, seed, data, settings):
     classes = run.config['classes']
     first = lambda column: (not column.startswith(('prob_', 'uncertainty')), not column.startswith('dcg'))  # mediscope, its DCG, the others
     figures = without_nan(dict(n=len(table), protocol=protocol(run, table), classes=classes, **summarise(table[sorted(table, key=first)], classes),
-                               training=run.config['training'], made=made))
+                               training=run.config['training'], init=run.config.get('init'), made=made))
     print(f'{name}, seed {seed}\n{Report(run.folder, figures)}\n', flush=True)
     return figures
 
@@ -273,5 +273,5 @@ def arguments(text, seeds):
     parser.add_argument('--seeds', type=lambda s: tuple(map(int, names(s))), default=seeds, help=f'default {",".join(map(str, seeds))}; baselines are trained with seed 0')
     parser.add_argument('--without', type=names, default=(), metavar='MODEL,MODEL', help='models to leave out; resnet18 and densenet121 take hours without a GPU')
     parser.add_argument('--again', type=names, default=(), metavar='MODEL,MODEL', help='models to train and answer again, though their answers are stored')
-    parser.set_defaults(title=text)
+    parser.set_defaults(title=text.split('\n\n')[0])
     return parser.parse_args()

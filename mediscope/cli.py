@@ -29,7 +29,7 @@ def check(args):
 
 def train(args):
     from mediscope.train import train as fit_run
-    keys = ('classes', 'shape', 'spacing', 'folds', 'epochs_dcg', 'epochs_diffusion', 'batch_size', 'lr', 'seed', 'device', 'limit_mb', 'roi', 'about')
+    keys = ('classes', 'shape', 'spacing', 'folds', 'epochs_dcg', 'epochs_diffusion', 'batch_size', 'lr', 'seed', 'device', 'limit_mb', 'roi', 'about', 'init')
     run = fit_run(args.data, args.out, **{k: v for k in keys if (v := getattr(args, k)) is not None})
     print(f'trained: {run.folder}; next: mediscope evaluate {run.folder}')
 
@@ -111,6 +111,7 @@ def make_parser()->Parser:
     arg('--lr', type=float, help='peak learning rate (default 0.002)')
     arg('--seed', type=at_least(0), help='of split, weights, augmentation and noise (default 0)')
     arg('--device', help='cpu, cuda, cuda:1 … (default: a GPU that works, else the CPU)')
+    arg('--init', metavar='MODEL', help='checkpoint whose classifier phase 1 starts from, for instance phantom for chest CT; it must not have seen the scans (default: random weights)')
     arg('--about', metavar='TEXT', help='the data in a sentence (source, licence, limits), for the model card and whoever predicts')
     arg('--limit-mb', **LIMIT)
 

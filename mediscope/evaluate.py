@@ -506,7 +506,7 @@ tags: [medical-imaging, ct, 3d, diffusion, uncertainty]
 
 A 3D classifier of {classes}: a Dual-Channel Guidance model and a diffusion of the label that it guides.
 {n} scans ({groups} groups) were used; volumes of {shape} voxels, {spacing}, values from {low:g} to {high:g}.
-{about}
+{about}{origin}
 
 **Research software, not a medical device.** Not for diagnosis, triage or any decision about a patient.
 The licence of the training data applies to what was learned from it: attribute its source.
@@ -537,7 +537,8 @@ def model_card(run:Run, report:Report)->str:
     c, split = run.config, run.split
     whose = '\nThe figures are those of the models of the folds; the weights are of one more model, trained on all the scans.\n' if len(run.folds()) > 1 else ''
     spacing = f"{c['prep']['spacing']} mm" if c['prep']['spacing'] else 'the whole scan resampled'
-    return CARD.format(about=c['about'], whose=whose, classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
+    origin = f"\nIts classifier started from the weights of the checkpoint {c['init']}." if c.get('init') else ''
+    return CARD.format(about=c['about'], origin=origin, whose=whose, classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
                        low=c['prep']['window'][0], high=c['prep']['window'][1], table=report._repr_markdown_(), versions=', '.join(f'{k} {v}' for k, v in c['versions'].items()))
 
 # %% ../nbs/05_evaluate.ipynb #2f8b51dc
