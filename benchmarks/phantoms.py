@@ -1,6 +1,6 @@
 """200 phantoms of the default difficulty, 128×128×64 voxels: 5-fold, pooled. They are written into DATA if it does not exist.
 
-From random weights no model of 160 such scans leaves chance within tens of epochs, so phase 1 starts from the
+From random weights phase 1 stays at chance for tens of epochs on 160 such scans, so it starts from the
 shipped `phantom`, which has seen other, easier phantoms (difficulty 0). The networks start from random weights.
 """
 from bench import arguments, benchmark, header, networks, phantoms
