@@ -40,10 +40,10 @@ def evaluate(args):
 
 def predict(args):
     from mediscope.data import InputError
-    from mediscope.evaluate import predict_scans
+    from mediscope.predict import predict_scans
     table, problems = predict_scans(args.model, args.scans, args.out, seed=args.seed, device=args.device, limit_mb=args.limit_mb)
     for row in table.to_dict('records'):
-        print(f"{row['path']}: {row['label']} ({row[f'prob_' + row['label']]:.3f}), uncertainty {row['uncertainty']:.3f}")
+        print(f"{row['path']}: {row['label']} ({row[f'prob_' + row['label']]:.3f}; draws {row['low']:.2f} to {row['high']:.2f}), uncertainty {row['uncertainty']:.3f}{', unsure' if row['unsure'] else ''}")
     if len(table) == 0: raise InputError(*problems)
     print('\n'.join(problems), file=sys.stderr, end='\n' if problems else '')
     return 1 if problems else 0
@@ -120,10 +120,10 @@ def make_parser()->Parser:
     arg('--data', help='where the data set is now (default: where it was)')
     arg('--device', default='cpu', help='default cpu')
 
-    arg = add(predict, 'classify scans, with saliency maps in scanner space and pictures')
+    arg = add(predict, 'classify scans, with saliency maps in scanner space, pictures and pages')
     arg('model', metavar='MODEL', help='run folder, checkpoint folder, shipped checkpoint (phantom) or hub model (user/name)')
     arg('scans', metavar='SCAN', nargs='+', help='NIfTI file, DICOM folder, or a folder of either')
-    arg('--out', required=True, metavar='DIR', help='folder for predictions.csv, maps and pictures')
+    arg('--out', required=True, metavar='DIR', help='folder for predictions.csv, maps, pictures and pages')
     arg('--seed', type=at_least(0), default=0, help='of the noise (default 0)')
     arg('--device', default='cpu', help='default cpu')
     arg('--limit-mb', **LIMIT)

@@ -138,6 +138,7 @@ class Draws(NamedTuple):
     "The answer of the sampler for a batch."
     probability: Tensor # (b, k) mean over points, steps and draws, on the simplex
     uncertainty: Tensor # (b,) standard deviation over the draws of what each says of the most probable class
+    each: Tensor        # (b, s, k) what every draw says, mean over points and steps
 
 # %% ../nbs/03_diffusion.ipynb #44dbe043
 class MediScope(nn.Module, Pretrained):
@@ -213,7 +214,7 @@ class MediScope(nn.Module, Pretrained):
         answer = first + (each - control.mean(0).unflatten(0, (b, s))).mean(1)
         answer = F.normalize(answer.clamp(min=0), p=1, dim=1)
         best = answer.argmax(1)[:,None,None].expand(-1, s, 1)
-        return Draws(answer, each.gather(2, best)[...,0].std(1, correction=0))
+        return Draws(answer, each.gather(2, best)[...,0].std(1, correction=0), each)
 
     def predict(self, scan:Scan, seed:int=0, steps:int|None=None, draws:int|None=None)->'Prediction':
         "Classify one scan as it was read; deterministic for a given `seed`."
@@ -221,7 +222,7 @@ class MediScope(nn.Module, Pretrained):
         x = self.prep(scan)[None].to(self.abar.device)
         with torch.no_grad(): out = self.dcg(x)
         answer = self.sample(self.to_guide(out), seed, steps, draws)
-        return Prediction(self.classes, answer.probability[0].cpu().numpy(), float(answer.uncertainty[0]),
+        return Prediction(self.classes, answer.probability[0].cpu().numpy(), float(answer.uncertainty[0]), answer.each[0].cpu().numpy(),
                           out.logits[0].softmax(0).cpu().numpy(), out.saliency[0].cpu(), out.corners[0].cpu().numpy(), x[0,0].cpu())
 
 # %% ../nbs/03_diffusion.ipynb #1b751c1f
@@ -230,15 +231,25 @@ class Prediction(NamedTuple):
     classes: tuple
     probability: np.ndarray     # (k,)
     uncertainty: float          # spread over the draws, 0 to .5
+    draws: np.ndarray           # (s, k) what every draw says
     dcg_probability: np.ndarray # (k,) the guidance classifier alone
     saliency: Tensor            # (k, x/8, y/8, z/8) in [0, 1]
     corners: np.ndarray         # (r, 3) voxels of the prepared volume
     volume: Tensor              # (x, y, z) the prepared volume, in [0, 1]
     @property
     def label(self): return self.classes[int(self.probability.argmax())]
+    @property
+    def interval(self)->tuple:
+        "The smallest and the largest probability that a draw gives to the label."
+        of_label = self.draws[:,self.probability.argmax()]
+        return float(of_label.min()), float(of_label.max())
+    @property
+    def unsure(self)->bool:
+        "Whether a quarter of the draws or more find another class the most probable."
+        return bool((self.draws.argmax(1) != self.probability.argmax()).mean() >= .25)
     def __repr__(self):
         p = ', '.join(f'{c} {v:.3f}' for c, v in zip(self.classes, self.probability))
-        return f'{self.label} ({p}; uncertainty {self.uncertainty:.3f})'
+        return f"{self.label} ({p}; uncertainty {self.uncertainty:.3f}{', unsure' if self.unsure else ''})"
 
 def saliency_map(
     prediction:Prediction,

@@ -9,21 +9,20 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'DETECTIO
            'measure', 'Estimate', 'members', 'bootstrap', 'estimate', 'Comparison', 'compare', 'in_words', 'histogram',
            'majority_baseline', 'histogram_baseline', 'Answers', 'predict_volumes', 'same_data', 'predict_run',
            'probabilities', 'model_names', 'plot_roc', 'plot_confusion', 'plot_reliability', 'plot_risk_coverage',
-           'plot_evaluation', 'show_slice', 'seen_slice', 'plot_prediction', 'confident_errors', 'plot_errors',
-           'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'to_png', 'data_uri',
-           'report_page', 'model_card', 'evaluate', 'list_scans', 'stem', 'predict_scans']
+           'plot_evaluation', 'confident_errors', 'plot_errors', 'protocol', 'PROPORTION_EXAMPLE', 'summarise',
+           'without_nan', 'show', 'Report', 'report_page', 'model_card', 'evaluate']
 
 # %% ../nbs/05_evaluate.ipynb #de5ea2c4
-import base64, io, json, os, sys, warnings
-from functools import partial
+import json, warnings
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from .data import InputError, NOT_HU, Scan, Volumes, find_scans, is_nifti, load_volume, make_loader, prepared, publish, read_scan, scans_in, write_nifti
+from .data import InputError, Volumes, find_scans, load_volume, make_loader, prepared, publish
 from .dcg import STRIDE, refine
-from .diffusion import MediScope, Prediction, saliency_map, scanner_saliency
+from .diffusion import MediScope
+from .predict import STYLE, data_uri, seen_slice, show_slice
 from .train import Run, open_run, parts_of, write_csv
 
 # %% ../nbs/05_evaluate.ipynb #b495c3ed
@@ -217,7 +216,8 @@ def predict_volumes(model:MediScope, volumes:Volumes, batch_size:int=8, seed:int
     parts = []
     for batch in make_loader(volumes, batch_size):
         guide = model.guide(batch.volume.to(model.abar.device))
-        parts.append((*model.sample(guide, seed), guide.logits.softmax(1), model.calibrated(guide).exp()))
+        said = model.sample(guide, seed)
+        parts.append((said.probability, said.uncertainty, guide.logits.softmax(1), model.calibrated(guide).exp()))
     return Answers(*[torch.cat(v).double().cpu().numpy() for v in zip(*parts)])
 
 def same_data(run:Run, data=None, **kwargs)->'DataFrame':
@@ -311,44 +311,7 @@ def plot_evaluation(table, classes)->'Figure':
                                 'mediscope, entropy': (models['mediscope'], entropy(models['mediscope'])), 'dcg, entropy': (models['dcg'], entropy(models['dcg']))}, y)
     return fig
 
-# %% ../nbs/05_evaluate.ipynb #0aacb419
-def show_slice(
-    ax,
-    volume:torch.Tensor,        # (x, y, z) in [0, 1]
-    z:int,
-    saliency:torch.Tensor|None=None, # (x, y, z) in [0, 1]
-    corners=(),                 # (r, 3) voxels
-    roi:tuple=(),               # voxels
-):
-    "An axial slice with the saliency laid over it and the regions that cross it drawn as frames."
-    from matplotlib.patches import Rectangle
-    ax.imshow(volume[:,:,z].T, cmap='gray', origin='lower', vmin=0, vmax=1)
-    if saliency is not None:
-        s = saliency[:,:,z].T
-        ax.imshow(s, cmap='inferno', origin='lower', alpha=.45*(s/max(float(saliency.max()), 1e-6)).numpy(), vmin=0, vmax=float(saliency.max()))
-    for c in corners:
-        if c[2] <= z < c[2] + roi[2]: ax.add_patch(Rectangle((c[0]-.5, c[1]-.5), *roi[:2], fill=False, color='cyan', lw=1))
-    ax.invert_xaxis()  # the patient's right on the left
-    ax.axis('off')
-
 # %% ../nbs/05_evaluate.ipynb #b0e1c36a
-def seen_slice(volume:torch.Tensor, corner, roi:tuple)->int:
-    "The slice through the middle of a region; of the whole volume (x, y, z), where that one is nothing but padding."
-    z = int(corner[2]) + roi[2]//2
-    return z if volume[:,:,z].any() else volume.shape[2]//2
-
-def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
-    "The slices through the middle of each region, with saliency and frames; what the model looked at."
-    from matplotlib.figure import Figure
-    smap = saliency_map(prediction, prediction.volume.shape, prediction.label)
-    slices = sorted({seen_slice(prediction.volume, c, roi) for c in prediction.corners})  # regions may share one
-    fig = Figure(figsize=(max(6, 3.2*len(slices)), 3.9), layout='constrained')
-    for ax, z in zip(np.ravel(fig.subplots(1, len(slices))), slices):
-        show_slice(ax, prediction.volume, z, smap, prediction.corners, roi)
-        ax.set_title(f'slice {z + 1} of {prediction.volume.shape[2]}', fontsize=9)
-    fig.suptitle(f'{title}\n{prediction}', fontsize=10)
-    return fig
-
 def confident_errors(table, classes, n=6)->'DataFrame':
     "The rows whose wrong answer is the most probable."
     p = probabilities(table, classes)
@@ -443,15 +406,7 @@ class Report(NamedTuple):
 # %% ../nbs/05_evaluate.ipynb #197ac23b
 REPORT_PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d5d9de; --soft: #f4f6f8; --accent: #1b5e9e }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --paper: #16181b; --line: #3a3f45; --soft: #202327; --accent: #8ec2f5 } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem; margin: auto; padding: 1.5rem 1rem 4rem }
-h1 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem } th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
-tr.mediscope td { font-weight: 600; color: var(--accent) } img { max-width: 100%; height: auto; background: #fff; border-radius: 6px }
-.note { background: var(--soft); border-left: 4px solid var(--accent); padding: .6rem 1rem } pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .85rem }
-</style></head><body>
+<style>{{ style }}</style></head><body>
 <h1>{{ title }}</h1>
 <p>{{ f.classes|join(' against ') }} · N = {{ f.n }} · {{ f.protocol }}.</p>
 <p class="note">Research software, not a medical device. The figures describe this data set and this protocol; they say nothing about other scanners, hospitals or patients.</p>
@@ -472,13 +427,6 @@ tr.mediscope td { font-weight: 600; color: var(--accent) } img { max-width: 100%
 <h2>Settings and versions</h2><details><summary>config.json</summary><pre>{{ config }}</pre></details>
 </body></html>'''
 
-def to_png(fig, dpi=100)->bytes:
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format='png', dpi=dpi, facecolor='white')
-    return buffer.getvalue()
-
-def data_uri(fig)->str: return 'data:image/png;base64,' + base64.b64encode(to_png(fig)).decode()
-
 def report_page(run:Run, report:Report, table, entries:dict)->str:
     "report.html: self-contained, no external request."
     from jinja2 import Environment
@@ -491,7 +439,7 @@ def report_page(run:Run, report:Report, table, entries:dict)->str:
                  ('mediscope, by its entropy', 'undefined' if entropies is None else f'{entropies:.3f}'), ('dcg, by its entropy', show(f['models']['dcg']['error_auroc']))]
     makeup = [(c, int((table.label == c).sum()), table.group[table.label == c].nunique()) for c in config['classes']]
     return Environment(autoescape=True).from_string(REPORT_PAGE).render(
-        title=f'mediscope: {run.folder.resolve().name}', f=f, rows=report.rows(), sentences=report.sentences(), plots=data_uri(plot_evaluation(table, config['classes'])),
+        title=f'mediscope: {run.folder.resolve().name}', style=STYLE, f=f, rows=report.rows(), sentences=report.sentences(), plots=data_uri(plot_evaluation(table, config['classes'])),
         auroc=detection, errors=errors and data_uri(errors), errors_alt=alt,
         makeup=makeup, config=json.dumps(config, indent=1))
 
@@ -559,44 +507,3 @@ def evaluate(
     for name, text in (('report.json', json.dumps(report.figures, indent=1)), ('report.html', report_page(run, report, table, entries)), ('README.md', model_card(run, report))):
         publish(run.folder/name, lambda to: to.write_text(text, encoding='utf-8'))
     return report
-
-# %% ../nbs/05_evaluate.ipynb #e31fae53
-def list_scans(paths)->list:
-    "Scans named by paths: files and DICOM folders as they are, other folders by what they hold."
-    found = []
-    for path in map(Path, paths):
-        if not path.is_dir(): found.append(path)
-        elif inside := scans_in(path): found += list_scans(inside)  # class folders, patients, series
-        elif any(not f.name.startswith('.') and not is_nifti(f) for f in path.iterdir()): found.append(path)  # the slices of a DICOM series
-        else: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
-    return found
-
-def stem(path)->str: return Path(path).name.replace('#', '-').removesuffix('.gz').removesuffix('.nii')
-
-def predict_scans(
-    name,       # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model
-    paths,      # SCAN…: files, DICOM folders, or folders of either
-    out,        # folder to write to
-    seed:int=0,
-    device='cpu',
-    **kwargs,   # limit_mb
-)->tuple:       # (table of predictions, sentences about scans that could not be read)
-    "Classify scans; write predictions.csv, a saliency map (NIfTI, scanner space) and a picture per scan."
-    import pandas as pd
-    model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
-    if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
-    if model.about: tqdm.write(f'{name}: {model.about}')
-    doubles = {s for s in map(stem, scans) if list(map(stem, scans)).count(s) > 1}
-    for i, path in enumerate(tqdm(scans, 'predict', unit='scan', disable=None)):
-        try: scan = read_scan(path, **kwargs)
-        except InputError as e: problems += e.problems; continue
-        if model.prep.window[0] < 0 <= scan.hu.min(): tqdm.write(NOT_HU.format(path), file=sys.stderr)
-        answer = model.predict(scan, seed)
-        file = Path(out)/(f'{i:04}-{stem(path)}' if stem(path) in doubles else stem(path))
-        publish(file.with_name(f'{file.name}_saliency.nii.gz'), lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label), scan))
-        publish(file.with_name(f'{file.name}.png'), lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, stem(path)))))
-        rows.append({'path': str(path), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
-                     'uncertainty': answer.uncertainty, **{f'dcg_prob_{c}': v for c, v in zip(model.classes, answer.dcg_probability)}})
-    table = pd.DataFrame(rows)
-    if rows: write_csv(table, Path(out)/'predictions.csv')
-    return table, problems
