@@ -110,7 +110,7 @@ def make_parser()->Parser:
     arg('--batch-size', type=at_least(1), help='scans a step (default 8)')
     arg('--lr', type=float, help='peak learning rate (default 0.002)')
     arg('--seed', type=at_least(0), help='of split, weights, augmentation and noise (default 0)')
-    arg('--device', help='cpu, cuda, cuda:1 … (default: a GPU that works, else the CPU)')
+    arg('--device', help='cpu, cuda, cuda:1 …; several with commas share the folds, cpu,cpu too (default: all GPUs that work, else the CPU)')
     arg('--init', metavar='MODEL', help='checkpoint whose classifier phase 1 starts from, for instance phantom for chest CT; it must not have seen the scans (default: random weights)')
     arg('--about', metavar='TEXT', help='the data in a sentence (source, licence, limits), for the model card and whoever predicts')
     arg('--limit-mb', **LIMIT)
