@@ -196,14 +196,9 @@ def header(root):
 # --- one benchmark ---
 
 def phantoms(folder, **settings):
-    "A folder of phantoms, complete or absent."
+    "A folder of phantoms, written if it does not exist."
     from mediscope.phantom import write_phantoms
-    if not folder.exists():
-        part = folder.with_name(f'.{folder.name}.part')
-        shutil.rmtree(part, ignore_errors=True)
-        write_phantoms(part, **settings)
-        part.rename(folder)
-    return folder
+    return folder if folder.exists() else write_phantoms(folder, **settings)
 
 
 def stored(name, seed):

@@ -10,17 +10,17 @@ __all__ = ['AIR_HU', 'FAT_HU', 'MUSCLE_HU', 'BLOOD_HU', 'LIVER_HU', 'MARROW_HU',
            'polyline', 'joined', 'airways', 'great_vessels', 'outline', 'wall', 'cage_bones', 'sternum', 'spine',
            'abdomen', 'imitators', 'plate', 'lesion_field', 'quantile_of', 'disease', 'blurred', 'scanner_noise',
            'Chest', 'lung_tissue', 'table', 'build_chest', 'make_phantom', 'grid_affine', 'to_lps', 'save_nifti',
-           'empty_folder', 'write_phantoms']
+           'empty_folder', 'write_phantoms', 'find_mosmed', 'chest_ct']
 
 # %% ../nbs/00a_phantom.ipynb #9099573e
-import gzip
+import gzip, shutil
 from pathlib import Path
 from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
-from .data import InputError
+from .data import InputError, MOSMED_NOTICE, download_mosmed
 
 # %% ../nbs/00a_phantom.ipynb #4f313eb3
 AIR_HU, FAT_HU, MUSCLE_HU, BLOOD_HU, LIVER_HU = -1000, -100, 50, 42, 60
@@ -562,15 +562,40 @@ def write_phantoms(
     progress:bool=True,   # a progress bar where there is a terminal
 ) -> Path:
     """Write `out/CT-0/study_0001.nii.gz` (normal), `out/CT-23/study_0002.nii.gz` (abnormal) with
-    `study_0002_mask.nii.gz`, and so on; HU as int16, masks as uint8."""
+    `study_0002_mask.nii.gz`, and so on; HU as int16, masks as uint8. All of them are there, or none."""
     if n < 2: raise InputError(f'n is {n}: two scans, one of each class, are the least.')
     if not 0 <= difficulty <= 1: raise InputError(f'difficulty is {difficulty}: it lies between 0 and 1.')
     out = empty_folder(out)
-    for name in ('CT-0', 'CT-23'): (out/name).mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f'.{out.name}.part')  # renamed when it is complete
+    shutil.rmtree(part, ignore_errors=True)
+    for name in ('CT-0', 'CT-23'): (part/name).mkdir(parents=True)
     for i in tqdm(range(n), 'phantoms', disable=None if progress else True):
         own = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
         ph = make_phantom(bool(i % 2), own, difficulty, scale)
-        path = out/('CT-0', 'CT-23')[i % 2]/f'study_{i+1:04}.nii.gz'
+        path = part/('CT-0', 'CT-23')[i % 2]/f'study_{i+1:04}.nii.gz'
         save_nifti(path, ph.hu, ph.affine)
         if i % 2: save_nifti(path.with_name(f'study_{i+1:04}_mask.nii.gz'), ph.lesion.astype(np.uint8), ph.affine)
+    part.rename(out)
     return out
+
+# %% ../nbs/00a_phantom.ipynb #0a0c0002
+def find_mosmed(folder):
+    "The folder at most four levels below `folder` in which the class folders CT-0 and CT-23 lie, or None."
+    levels = ('/'.join(['*']*n + ['CT-0']) for n in range(5))
+    return next((p.parent for level in levels for p in sorted(Path(folder).glob(level)) if (p.parent/'CT-23').is_dir()), None)
+
+def chest_ct(
+    out,                         # folder for what is downloaded or made
+    attached='/kaggle/input',    # folder to search first
+    download:bool=False,         # whether 2 GB may be downloaded
+    **settings,                  # of `write_phantoms`, where there is nothing else
+)->tuple:                        # (folder of class folders, a sentence about it)
+    "Labelled chest CTs: MosMedData, attached or downloaded, else phantoms."
+    out = Path(out)
+    for place in (attached, out/'mosmed'):
+        if found := find_mosmed(place): return found, f'Scans from {found}. {MOSMED_NOTICE}'
+    if download:
+        try: return download_mosmed(out/'mosmed'), f'Scans downloaded to {out/"mosmed"}. {MOSMED_NOTICE}'
+        except InputError as e: print(e)
+    if not (out/'phantoms').exists(): write_phantoms(out/'phantoms', **settings)
+    return out/'phantoms', f'Phantoms in {out/"phantoms"}: synthetic scans, no patient is involved.'
