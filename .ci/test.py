@@ -48,7 +48,7 @@ def files():
 
 def unpacked():
     "The same for a tree without git, an unpacked archive."
-    ignored = re.compile(r'\.git$|\.venv|demo$|build$|dist$|.*\.egg-info$|__pycache__$')
+    ignored = re.compile(r'\.git$|\.venv|demo$|site$|build$|dist$|.*\.egg-info$|__pycache__$')
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [f for f in folders if not ignored.match(f)]
         yield from (os.path.relpath(Path(folder, n), ROOT) for n in names)
