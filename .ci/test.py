@@ -153,6 +153,18 @@ def check_readme(sh, copy):
     sh(BIN/'python', '.ci/readme.py', '--check', cwd=copy)
 
 
+SCHEMAS = {'github-workflows': '.github/workflows/*.yml', 'github-issue-forms': '.github/ISSUE_TEMPLATE/[!c]*.yml',
+           'github-issue-config': '.github/ISSUE_TEMPLATE/config.yml', 'dependabot': '.github/dependabot.yml', 'citation-file-format': 'CITATION.cff'}
+
+
+def check_schemas(sh):
+    "What GitHub reads follows its schemas, which check-jsonschema brings along; the citation names this version."
+    for schema, pattern in SCHEMAS.items():
+        sh(BIN/'check-jsonschema', '--force-filetype', 'yaml', '--builtin-schema', f'vendor.{schema}', *sorted(ROOT.glob(pattern)), cwd=ROOT)
+    version = f"version: {project()['version']}"
+    if version not in (ROOT/'CITATION.cff').read_text(encoding='utf-8').splitlines(): raise Failed(f'CITATION.cff does not say `{version}`')
+
+
 def check_scripts(sh, copy):
     "The scripts in .ci do what they say."
     sh(BIN/'python', '.ci/test_scripts.py', cwd=copy)
@@ -261,6 +273,7 @@ class Run:
         with ThreadPoolExecutor(1) as side, ThreadPoolExecutor(LANES) as lanes:
             installed = side.submit(self.package, name, dist, venv)
             self.check('scripts of .ci', check_scripts, self.copy())
+            self.check('workflows, templates and citation follow their schemas', check_schemas)
             self.check('notebooks follow the rules', check_rules, paths)
             self.check('notebooks are clean', check_clean, self.copy(), paths)
             self.check('modules come from the notebooks', check_modules, self.copy(), name)

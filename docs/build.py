@@ -81,8 +81,15 @@ def gather(out=OUT):
     (out/'figures/diffused.svg').write_text(diffused.figure(), encoding='utf-8')
 
 
-if __name__ == '__main__':
-    from sphinx.cmd.build import main
+def main():
+    "Gather the pages and make site/ of them; a warning is an error."
+    from sphinx.cmd.build import main as sphinx
     gather()
-    shutil.rmtree(ROOT/'site', ignore_errors=True)
-    sys.exit(main(['-c', str(ROOT/'docs'), '-b', 'html', '-d', str(ROOT/'build/doctrees'), '-W', '--keep-going', '-q', str(OUT), str(ROOT/'site')]))
+    made, site = ROOT/'build/html', ROOT/'site'
+    for old in made, site: shutil.rmtree(old, ignore_errors=True)
+    code = sphinx(['-c', str(ROOT/'docs'), '-b', 'html', '-d', str(ROOT/'build/doctrees'), '-W', '--keep-going', '-q', str(OUT), str(made)])
+    if not code: made.rename(site)
+    return code
+
+
+if __name__ == '__main__': sys.exit(main())
