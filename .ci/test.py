@@ -165,6 +165,11 @@ def check_schemas(sh):
     if version not in (ROOT/'CITATION.cff').read_text(encoding='utf-8').splitlines(): raise Failed(f'CITATION.cff does not say `{version}`')
 
 
+def check_docs(sh, copy):
+    "The pages of the documentation find what they show of the notebooks and of the package; Sphinx is not needed."
+    sh(BIN/'python', '-c', 'import sys; sys.path.insert(0, "docs"); import build; build.gather()', cwd=copy)
+
+
 def check_scripts(sh, copy):
     "The scripts in .ci do what they say."
     sh(BIN/'python', '.ci/test_scripts.py', cwd=copy)
@@ -278,6 +283,7 @@ class Run:
             self.check('notebooks are clean', check_clean, self.copy(), paths)
             self.check('modules come from the notebooks', check_modules, self.copy(), name)
             self.check('README comes from index', check_readme, self.copy())
+            self.check('documentation finds what it shows', check_docs, self.copy())
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in paths if installed.result() else ():
                 lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())

@@ -36,13 +36,17 @@ LOOK = '''async () => {
 }'''
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Files(SimpleHTTPRequestHandler):
     def log_message(self, *_): pass
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_): pass  # a page that is closed hangs up
 
 
 def serve(root):
     "An address where the files of a folder are."
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=str(root)))
+    server = Server(('127.0.0.1', 0), partial(Files, directory=str(root)))
     Thread(target=server.serve_forever, daemon=True).start()
     return f'http://127.0.0.1:{server.server_port}/'
 
