@@ -34,11 +34,11 @@ def docments(f, notes):
     "Field-list lines for the parameters and the result of a function."
     a = f.args
     args = [v for v in (*a.posonlyargs, *a.args, a.vararg, *a.kwonlyargs, a.kwarg) if v]
-    last = f.returns.end_lineno if f.returns else f.lineno
+    last = f.returns and f.returns.end_lineno
     lines = {}
     for v in args: lines.setdefault(v.lineno, []).append(v.arg)
-    if last == f.lineno:  # a signature of one line has one comment
-        note = notes.get(last, '')
+    if {*lines, last or f.lineno} == {f.lineno}:  # a signature of one line has one comment
+        note = notes.get(f.lineno, '')
         about = next((v.arg for v in args if note.startswith(f'{v.arg} ')), None)
         return [f":{f'param {about}' if about else 'returns'}: {plain(note.removeprefix(f'{about} '))}"] if note else []
     found = [f":param {','.join(names)}: {plain(notes[n])}" for n, names in lines.items() if n in notes and n != last]
@@ -54,7 +54,8 @@ def function(f, notes, module, method=False):
     local = {g.name: ast.get_docstring(g) for g in module.body if isinstance(g, ast.FunctionDef)}
     names = [d.id for d in f.decorator_list if isinstance(d, ast.Name)]
     wrapped = [f'Made by `@{n}`: {plain(local[n] or "")}' for n in names if n in local]
-    if 'property' in names: return block('property', f.name, [plain(ast.get_docstring(f) or notes.get(f.lineno, '')), ''], [f':type: {typed(f.returns)}'] if f.returns else [])
+    if 'property' in names:
+        return block('property', f.name, [plain(ast.get_docstring(f) or notes.get(f.lineno, ''))], [f':type: {typed(f.returns)}'] if f.returns else [])
     options = [f':{n}:' for n in names if method and n in ('classmethod', 'staticmethod')]
     return block('method' if method else 'function', signature(f, method), [plain(ast.get_docstring(f) or ''), '', *wrapped, '', *docments(f, notes)], options)
 
@@ -70,9 +71,15 @@ def class_(c, notes, module):
     return block('class', title, [plain(ast.get_docstring(c) or ''), '', *listed, '', *inner])
 
 
-def constant(node, name, notes):
-    value = ast.unparse(node.value)
-    return block('data', name, [plain(notes.get(node.end_lineno, '')), ''], [f':value: {value}'] if len(value) < 100 else [])
+def assigned(node):
+    "(target, value) of an assignment, one a name."
+    target, value = node.targets[0], node.value
+    return zip(target.elts, value.elts) if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [(target, value)]
+
+
+def constant(name, value, note):
+    text = ast.unparse(value)
+    return block('data', name, [plain(note)], [f':value: {text}'] if len(text) < 100 else [])
 
 
 def public(module):
@@ -85,7 +92,7 @@ def entries(module, notes):
     for node in module.body:
         if isinstance(node, ast.FunctionDef) and node.name in names: yield function(node, notes, module)
         if isinstance(node, ast.ClassDef) and node.name in names: yield class_(node, notes, module)
-        if isinstance(node, ast.Assign): yield from (constant(node, t.id, notes) for t in node.targets if isinstance(t, ast.Name) and t.id in names)
+        if isinstance(node, ast.Assign): yield from (constant(t.id, v, notes.get(node.end_lineno, '')) for t, v in assigned(node) if ast.unparse(t) in names)
 
 
 def module_page(path):
