@@ -16,7 +16,7 @@ myst_enable_extensions, myst_heading_anchors = ['dollarmath', 'fieldlist', 'colo
 html_theme, html_title, html_static_path, html_css_files = 'furo', project, ['../build/docs/_static'], ['style.css']
 html_math_renderer, html_copy_source, html_show_sourcelink = 'drawn', False, False
 html_theme_options = dict(announcement='Research software, not a medical device.', top_of_page_buttons=[])
-add_module_names, python_maximum_signature_line_length = False, 80
+add_module_names, python_maximum_signature_line_length, smartquotes_action = False, 80, 'q'  # --folds keeps its hyphens
 
 
 def formula(inline):
