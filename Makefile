@@ -20,12 +20,15 @@ test: .venv/dev    ## everything that must hold before a change goes in
 readme: .venv/dev    ## README.md from nbs/index.ipynb
 	@$(bin)/python .ci/readme.py
 
-clean:    ## remove what make made
-	rm -rf .venv demo build dist *.egg-info
+docs: .venv/docs    ## the documentation as a site, in site/
+	@$(bin)/python docs/build.py
 
-# One environment for both: torch is most of the minute that it takes. The install is editable,
+clean:    ## remove what make made
+	rm -rf .venv demo site build dist *.egg-info
+
+# One environment for all: torch is most of the minute that it takes. The install is editable,
 # so a change of the code needs no other (pip warns of folders that are called mediscope, too);
-# a stamp file marks each of the two stages.
+# a stamp file marks each of the three stages.
 install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
 
 .venv/runtime: setup.py settings.ini constraints.txt
@@ -41,4 +44,9 @@ install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
 	@$(install) '.[dev]'
 	@touch $@
 
-.PHONY: help demo test readme clean
+.venv/docs: .venv/runtime
+	@echo 'adding what the documentation needs'
+	@$(install) '.[docs]'
+	@touch $@
+
+.PHONY: help demo test readme docs clean

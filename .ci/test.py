@@ -48,7 +48,7 @@ def files():
 
 def unpacked():
     "The same for a tree without git, an unpacked archive."
-    ignored = re.compile(r'\.git$|\.venv|demo$|build$|dist$|.*\.egg-info$|__pycache__$')
+    ignored = re.compile(r'\.git$|\.venv|demo$|site$|build$|dist$|.*\.egg-info$|__pycache__$')
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [f for f in folders if not ignored.match(f)]
         yield from (os.path.relpath(Path(folder, n), ROOT) for n in names)
@@ -151,6 +151,23 @@ def faults_of(notebook):
 def check_readme(sh, copy):
     "README.md and its figures come from index.ipynb."
     sh(BIN/'python', '.ci/readme.py', '--check', cwd=copy)
+
+
+SCHEMAS = {'github-workflows': '.github/workflows/*.yml', 'github-issue-forms': '.github/ISSUE_TEMPLATE/[!c]*.yml',
+           'github-issue-config': '.github/ISSUE_TEMPLATE/config.yml', 'dependabot': '.github/dependabot.yml', 'citation-file-format': 'CITATION.cff'}
+
+
+def check_schemas(sh):
+    "What GitHub reads follows its schemas, which check-jsonschema brings along; the citation names this version."
+    for schema, pattern in SCHEMAS.items():
+        sh(BIN/'check-jsonschema', '--force-filetype', 'yaml', '--builtin-schema', f'vendor.{schema}', *sorted(ROOT.glob(pattern)), cwd=ROOT)
+    version = f"version: {project()['version']}"
+    if version not in (ROOT/'CITATION.cff').read_text(encoding='utf-8').splitlines(): raise Failed(f'CITATION.cff does not say `{version}`')
+
+
+def check_docs(sh, copy):
+    "The pages of the documentation find what they show of the notebooks and of the package; Sphinx is not needed."
+    sh(BIN/'python', '-c', 'import sys; sys.path.insert(0, "docs"); import build; build.gather()', cwd=copy)
 
 
 def check_scripts(sh, copy):
@@ -261,10 +278,12 @@ class Run:
         with ThreadPoolExecutor(1) as side, ThreadPoolExecutor(LANES) as lanes:
             installed = side.submit(self.package, name, dist, venv)
             self.check('scripts of .ci', check_scripts, self.copy())
+            self.check('workflows, templates and citation follow their schemas', check_schemas)
             self.check('notebooks follow the rules', check_rules, paths)
             self.check('notebooks are clean', check_clean, self.copy(), paths)
             self.check('modules come from the notebooks', check_modules, self.copy(), name)
             self.check('README comes from index', check_readme, self.copy())
+            self.check('documentation finds what it shows', check_docs, self.copy())
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in paths if installed.result() else ():
                 lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())

@@ -1,10 +1,14 @@
-"Unit tests of the scripts beside this file; the runner calls them first."
+"Unit tests of the scripts beside this file and of the reference in docs/; the runner calls them first."
+import ast
+import sys
 import unittest
 from base64 import b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+sys.path.append(str(Path(__file__).resolve().parents[1]/'docs'))
 import readme
+import reference
 import test as runner
 
 PNG = b'\x89PNG figure'
@@ -88,6 +92,31 @@ class Files(unittest.TestCase):
             self.assertEqual(readme.outdated(files, root), [])
             (root/'README.md').write_bytes(b'# b')
             self.assertEqual(readme.outdated(files, root), ['README.md'])
+
+
+def documented(source):
+    module = ast.parse(f"__all__ = ['f', 'A', 'B']\n{source}")
+    return '\n'.join(reference.entries(module, {k + 1: v for k, v in reference.comments(source).items()}))
+
+
+class Reference(unittest.TestCase):
+    def test_every_parameter_has_its_comment_and_neighbours_share_one(self):
+        text = documented('def f(\n    p, y, # (n, k), (n,)\n    u=None,\n    *, seed:int=0, # of the noise\n)->float: # in [0, 1]\n    "Doc."')
+        self.assertIn('{py:function} f(p, y, u=None, *, seed: int=0) -> float', text)
+        for line in ':param p,y: (n, k), (n,)', ':param seed: of the noise', r':returns: in \[0, 1\]', 'Doc.': self.assertIn(f'\n{line}\n', text)
+
+    def test_without_a_result_parameters_keep_their_comments(self):
+        self.assertIn('\n:param x: mm\n', documented('def f(\n    x, # mm\n):\n    pass'))
+
+    def test_one_line_says_what_comes_out_or_goes_in(self):
+        self.assertIn('\n:returns: (b, k)\n', documented('def f(x)->Tensor: return x  # (b, k)'))
+        self.assertIn('\n:param x: (b, k)\n', documented('def f(x)->Tensor: return x  # x (b, k)'))
+
+    def test_names_assigned_together_are_listed_apart(self):
+        text = documented('A, B, C = 1, 2, 3  # HU')
+        self.assertIn('{py:data} A\n:value: 1\n', text)
+        self.assertIn('{py:data} B\n:value: 2\n', text)
+        self.assertNotIn('{py:data} C', text)
 
 
 class Runner(unittest.TestCase):
