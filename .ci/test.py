@@ -25,6 +25,10 @@ BIN = Path(sys.executable).parent
 LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
 BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()'
 
+INSTALL = '00000000'  # id of the cell that installs the package on Kaggle and Colab, the same in all notebooks
+BADGES = dict(Colab='(https://colab.research.google.com/github/mediscope/mediscope/blob/main/nbs/{}.ipynb)',
+              Kaggle='(https://kaggle.com/kernels/welcome?src=https://github.com/mediscope/mediscope/blob/main/nbs/{}.ipynb)')
+
 
 class Failed(Exception):
     "A check does not hold; the text says why."
@@ -134,7 +138,10 @@ def differences(committed, exported):
 def check_rules(sh, paths):
     "Every notebook shows a real run, and nothing in it hides from the tests."
     if not paths: raise Failed('there is no notebook')
-    faults = [f'{p.name}: {f}' for p in paths for f in faults_of(json.loads((ROOT/p).read_text(encoding='utf-8')))]
+    read = {p.stem: json.loads((ROOT/p).read_text(encoding='utf-8')) for p in paths}
+    install = source_of(read['tutorial'], INSTALL)
+    faults = [f'{name}: {f}' for name, nb in read.items() for f in faults_of(nb)]
+    faults += [f'{name}: no {what}' for name, nb in read.items() if name != 'index' for what in missing(name, nb, install)]
     if faults: raise Failed('; '.join(faults))
 
 
@@ -146,6 +153,17 @@ def faults_of(notebook):
     return ([f'holds `{b}`' for b in BANNED if b in source]
             + ['shows an error'] * any(o['output_type'] == 'error' for o in outputs)
             + ['shows no output'] * (not outputs))
+
+
+def source_of(notebook, id):
+    "The source of a cell, or nothing."
+    return next((''.join(c['source']) for c in notebook['cells'] if c['id'] == id), None)
+
+
+def missing(name, notebook, install):
+    "What a reader on Kaggle or Colab would miss in a notebook."
+    text = '\n'.join(''.join(c['source']) for c in notebook['cells'])
+    return [f'badge of {place}' for place, link in BADGES.items() if link.format(name) not in text] + ['cell that installs mediscope there'] * (source_of(notebook, INSTALL) != install)
 
 
 def check_readme(sh, copy):
@@ -196,10 +214,29 @@ def wheel(dist):
 
 
 def check_install(sh, venv, dist):
-    "The wheel installs in an environment that holds nothing else, with the tested versions."
-    sh(BIN/'python', '-m', 'venv', '--without-pip', venv, cwd=dist)
-    sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--no-compile', '--no-input', '-c', ROOT/'constraints.txt',
-       f'{wheel(dist)}[dicom]', 'papermill', 'ipykernel', cwd=dist)
+    "What the wheel needs installs in an environment that holds nothing else, with the tested versions."
+    sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
+    sh(venv/'bin/pip', 'install', '--quiet', '--no-compile', '--no-input', '-c', ROOT/'constraints.txt',
+       *project()['requirements'].split(), *project()['dicom_requirements'].split(), 'papermill', 'ipykernel', cwd=dist)
+
+
+def check_kaggle(sh, venv, dist, folder):
+    """The tutorial on Kaggle without internet, simulated: the libraries are there, mediscope is not; its wheel and a data
+    set in the layout of MosMedData are attached, read-only. It installs the one, finds the other, and torch stays."""
+    attached = folder/'input'
+    (attached/'mediscope-wheel').mkdir(parents=True)
+    shutil.copy(wheel(dist), attached/'mediscope-wheel')
+    sh(BIN/'python', '-c', 'import sys; from mediscope.phantom import write_phantoms; write_phantoms(sys.argv[1], n=24, scale=.5, difficulty=0)',
+       attached/'covid-19-ct/COVID19_1110/studies', cwd=folder, env=environment(folder/'home') | dict(PYTHONPATH=str(ROOT)))
+    for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
+    before = sh(venv/'bin/pip', 'freeze', cwd=folder)
+    out = reader(sh, venv, 'nbs/tutorial.ipynb', folder, KAGGLE_KERNEL_RUN_TYPE='Interactive', MEDISCOPE_INPUT=str(attached),
+                 **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9'))
+    for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode | 0o200)
+    if 'CC BY-NC-ND' not in out.read_text(): raise Failed('the attached data set was not found')
+    after = sh(venv/'bin/pip', 'freeze', cwd=folder)
+    changed = {line.split('==')[0].split(' ')[0] for line in {*before.splitlines()} ^ {*after.splitlines()}}
+    if changed != {project()['lib_name']}: raise Failed(f'pip changed {changed}')
 
 
 def check_alone(sh, venv, package, folder):
@@ -224,11 +261,17 @@ def check_torch(sh, venv, dist, folder):
 
 def check_reader(sh, venv, path, folder):
     "A notebook runs in an empty folder, where the wheel alone is installed."
+    reader(sh, venv, path, folder)
+
+
+def reader(sh, venv, path, folder, **variables):
+    "Run a notebook as a reader would, with more environment variables; returns what it became."
     (folder/'empty').mkdir()
     shutil.copy(ROOT/path, folder)
-    env = environment(folder/'home') | dict(PATH=f'{venv/"bin"}:{os.environ["PATH"]}')
+    env = environment(folder/'home') | dict(PATH=f'{venv/"bin"}:{os.environ["PATH"]}') | variables
     sh(venv/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3',
-       folder/path.name, folder/'out.ipynb', cwd=folder/'empty', env=env)
+       folder/Path(path).name, folder/'out.ipynb', cwd=folder/'empty', env=env)
+    return folder/'out.ipynb'
 
 
 # --- the run ---
@@ -267,7 +310,8 @@ class Run:
     def package(self, name, dist, venv):
         "Build and install the package; return whether notebooks can run with it."
         if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
-        if not self.check('wheel installs in a new environment', check_install, venv, dist): return False
+        if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist): return False
+        if not self.check('tutorial as on Kaggle, without internet', check_kaggle, venv, dist, self.folder()): return False
         self.check('package works without nbdev', check_alone, venv, name, self.folder())
         self.check('torch stays as it is', check_torch, venv, dist, self.folder())
         return True
@@ -285,7 +329,7 @@ class Run:
             self.check('README comes from index', check_readme, self.copy())
             self.check('documentation finds what it shows', check_docs, self.copy())
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
-            for p in paths if installed.result() else ():
+            for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
                 lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import tokenize
 
-TITLES = dict(data='00_data', phantom='00a_phantom', dcg='01_dcg', unet='02_unet', diffusion='03_diffusion', train='04_train', evaluate='05_evaluate', cli='05a_cli')
+TITLES = dict(data='00_data', phantom='00a_phantom', dcg='01_dcg', unet='02_unet', diffusion='03_diffusion', train='04_train', predict='04a_predict', evaluate='05_evaluate', cli='05a_cli')
 
 
 def comments(source):
