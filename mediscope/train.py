@@ -102,21 +102,36 @@ class Fit:
         self.objective, self.opt = self.accelerator.prepare(Objective(module, loss), torch.optim.AdamW(self.trained, lr, weight_decay=.01))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.opt.optimizer, lr, total_steps=steps, cycle_momentum=False)
         self.best, self.best_epoch, self.lowest, self.history = {}, -1, math.inf, []
+        self.parts = 1  # that a batch is taken in
 
     def epoch(self, loader, epoch:int)->float:
         "Train on every batch once; returns the mean loss."
         self.module.train()
         losses = []
         for batch in self.accelerator.prepare_data_loader(loader):
-            with self.accelerator.autocast(): loss = self.objective(Batch(*batch), epoch)
-            self.opt.zero_grad()
-            self.accelerator.backward(loss)
+            losses.append(self.gradients(Batch(*batch), epoch))
             self.accelerator.clip_grad_norm_(self.trained, 1.)
             self.opt.step()
             self.schedule.step()
             self.average.update_parameters(self.module)
-            losses.append(loss.detach())
         return torch.stack(losses).mean().item()
+
+    def gradients(self, batch:Batch, epoch:int)->Tensor:
+        "Gradients of the mean loss of a batch, in smaller parts where the memory is too small; returns the loss."
+        n, total = len(batch.label), 0
+        self.opt.zero_grad()
+        try:
+            for part in map(Batch._make, zip(*[v.chunk(self.parts) for v in batch])):
+                with self.accelerator.autocast(): loss = self.objective(part, epoch)*(len(part.label)/n)
+                self.accelerator.backward(loss)
+                total = total + loss.detach()
+            return total
+        except torch.cuda.OutOfMemoryError as e:
+            if self.parts >= n: raise InputError('the memory of the GPU is too small for one scan; ask for a smaller --shape, or --device cpu.') from e
+            self.parts *= 2
+            tqdm.write(f'The memory of the GPU is too small for {-(-2*n//self.parts)} scans at once; {-(-n//self.parts)} at a time, the same {n} a step.')
+        torch.cuda.empty_cache()
+        return self.gradients(batch, epoch)
 
     def record(self, row:dict, candidate:bool):
         "Add an epoch to the history; keep its weights if it is a candidate and better than all before."
