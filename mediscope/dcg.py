@@ -8,7 +8,7 @@ __all__ = ['STRIDE', 'ResBlock', 'encoder', 'Standardise', 'Histograms', 'top_me
            'DCGOutput', 'DCG', 'dcg_loss']
 
 # %% ../nbs/01_dcg.ipynb #66c0e3cd
-import json, math
+import json, math, tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -153,6 +153,19 @@ class Pretrained:
         config = dict(kind=type(self).__name__, arguments=self.arguments, **facts, torch=torch.__version__)
         publish(Path(folder)/'model.safetensors', lambda to: save_file(weights, to, {'format': 'pt'}))
         publish(Path(folder)/'config.json', lambda to: to.write_text(json.dumps(config, indent=1)))
+
+    def push_to_hub(self, name:str, private:bool=True, card:str|None=None, token:str|None=None)->str:
+        "Upload the checkpoint, with a model `card` in Markdown, as `user/name` to the Hugging Face hub; needs `hf auth login` or a token. Returns its address."
+        from huggingface_hub import HfApi
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            if card: (Path(folder)/'README.md').write_text(card, encoding='utf-8')
+            try:
+                address = str(api.create_repo(name, private=private, exist_ok=True))
+                api.upload_folder(repo_id=name, folder_path=folder, commit_message='mediscope checkpoint')
+            except Exception as e: raise InputError(f'{name}: could not be uploaded to the hub ({type(e).__name__}); check the name (user/name), the login (hf auth login) and the connection.') from e
+        return address
 
     @classmethod
     def from_pretrained(cls, name):

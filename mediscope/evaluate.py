@@ -10,7 +10,7 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'DETECTIO
            'majority_baseline', 'histogram_baseline', 'Answers', 'predict_volumes', 'same_data', 'predict_run',
            'probabilities', 'model_names', 'plot_roc', 'plot_confusion', 'plot_reliability', 'plot_risk_coverage',
            'plot_evaluation', 'confident_errors', 'plot_errors', 'protocol', 'PROPORTION_EXAMPLE', 'summarise',
-           'without_nan', 'show', 'Report', 'report_page', 'model_card', 'evaluate']
+           'without_nan', 'show', 'Report', 'report_page', 'model_card', 'evaluate', 'push_run']
 
 # %% ../nbs/05_evaluate.ipynb #de5ea2c4
 import json, warnings
@@ -507,3 +507,11 @@ def evaluate(
     for name, text in (('report.json', json.dumps(report.figures, indent=1)), ('report.html', report_page(run, report, table, entries)), ('README.md', model_card(run, report))):
         publish(run.folder/name, lambda to: to.write_text(text, encoding='utf-8'))
     return report
+
+def push_run(path, name:str, private:bool=True)->str:
+    "Upload the model of an evaluated run with its card as `user/name` to the Hugging Face hub; returns its address."
+    run = open_run(path)
+    card = run.folder/'README.md'
+    if not card.exists(): raise InputError(f'{path}: no model card yet; call mediscope evaluate {path} first, its figures go onto the card.')
+    text = card.read_text(encoding='utf-8').replace("from_pretrained('model')", f"from_pretrained('{name}')")
+    return MediScope.from_pretrained(run.folder).push_to_hub(name, private, text)
