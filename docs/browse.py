@@ -5,7 +5,7 @@
     python docs/browse.py site --shots shots                # and a picture of each page
 
 A page must load without console errors, failed requests or requests to other servers; its links must lead
-somewhere, its images must show something, and no page may be wider than the screen. Links to other servers are
+somewhere, its images must show something, a slice viewer must obey, and no page may be wider than the screen. Links to other servers are
 counted, not followed. The browser is the system's (Debian: chromium); playwright drives it and brings none.
 """
 import argparse
@@ -74,6 +74,21 @@ def faults_of(page, address):
     return faults
 
 
+def viewer(page):
+    "Faults of the slice viewer of a page, if there is one: the wheel, the keys, the buttons and the sliders must change the picture."
+    canvas = page.query_selector('canvas')
+    if not canvas: return
+    picture = lambda: canvas.evaluate('c => c.toDataURL()')
+    def turn(slider, share): page.locator(slider).evaluate(f'e => {{ e.value = +e.min + {share}*(e.max - e.min); e.dispatchEvent(new Event("input")) }}')
+    turn('#slice', .5)
+    acts = dict(wheel=lambda: (canvas.hover(), page.mouse.wheel(0, 100), page.wait_for_timeout(50)), key=lambda: canvas.press('ArrowUp'),
+                slice=lambda: turn('#slice', .25), region=lambda: page.query_selector('button').click(), saliency=lambda: turn('#veil', 1), frames=lambda: page.locator('#frames').click())
+    for name, act in acts.items():
+        before = picture()
+        act()
+        if picture() == before: yield f'viewer: {name} changes nothing'
+
+
 def visit(browser, address, name, size, shot):
     "(faults, what LOOK found) of one page at one size."
     page = browser.new_page(viewport=dict(width=size[0], height=size[1]))
@@ -83,6 +98,7 @@ def visit(browser, address, name, size, shot):
         seen = page.evaluate(LOOK)
         faults += seen['faults']
         if seen['width'] > size[0] + 1 and name.endswith('.html'): faults.append(f"{seen['width']} px wide on a screen of {size[0]}")
+        faults += viewer(page)
         if shot: page.screenshot(path=shot, full_page=True, clip=dict(x=0, y=0, width=size[0], height=min(3000, page.evaluate('document.documentElement.scrollHeight'))))
     except Error as e: faults.append(str(e).splitlines()[0]); seen = dict(images=0, links=[], ids=[])
     finally: page.close()
