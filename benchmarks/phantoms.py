@@ -5,6 +5,8 @@ shipped `phantom`, which has seen other, easier phantoms (difficulty 0). The net
 """
 from bench import arguments, benchmark, header, networks, phantoms
 
-args = arguments(__doc__, seeds=(0,))
-benchmark('phantoms', args, header(phantoms(args.data, n=200)) | networks(epochs=15),
-          init='phantom', epochs_dcg=12, epochs_diffusion=8, batch_size=4, lr=1e-3)
+SETTINGS = dict(init='phantom', epochs_dcg=12, epochs_diffusion=8, batch_size=4, lr=1e-3)
+
+if __name__ == '__main__':
+    args = arguments(__doc__, seeds=(0,))
+    benchmark('phantoms', args, header(phantoms(args.data, n=200)) | networks(epochs=15), **SETTINGS)
