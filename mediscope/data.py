@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_FORMAT', 'NOT_HU', 'VAL_SHARE', 'MAX_GROWTH',
-           'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'InputError', 'Scan',
-           'require_size', 'to_scan', 'nifti_image', 'read_nifti', 'Slice', 'read_slice', 'pixel_bytes',
+           'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'InputError',
+           'Scan', 'require_size', 'to_scan', 'nifti_image', 'read_nifti', 'Slice', 'read_slice', 'pixel_bytes',
            'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti', 'rescale',
            'filter_matrix', 'along_axes', 'resample', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask',
            'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans', 'digest', 'file_digest',
@@ -28,14 +28,20 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 # %% ../nbs/00_data.ipynb #576d775d
+def one_line(text:str, most:int=1000)->str:
+    "`text` without characters that a terminal would obey, and without the middle if it is long."
+    text = ''.join(c if c.isprintable() else ' ' for c in text)
+    return text if len(text) <= most else f'{text[:most//2]} … {text[-most//2:]}'
+
 class InputError(ValueError):
     "Mistakes in what the user gave: one sentence each, with the file and the remedy."
     def __init__(self, *problems:str):
-        super().__init__(*problems)
-        self.problems = problems
+        self.problems = tuple(map(one_line, problems))
+        super().__init__(*self.problems)
     def __str__(self):
         more = len(self.problems) - 1
         return self.problems[0] + (f' (and {more} more; `mediscope check` lists them all)' if more > 0 else '')
+
 
 # %% ../nbs/00_data.ipynb #208e710a
 class Scan(NamedTuple):
@@ -106,8 +112,8 @@ def read_nifti(path, limit_mb:float=LIMIT_MB)->Scan:
             if len(f.read(2**20)) == 2**20: raise InputError(f'{path}: goes on after the voxels that the header claims; export it again.')
         return scan
     except InputError: raise
-    except (nib.spatialimages.HeaderDataError, OSError, EOFError, zlib.error, ValueError, OverflowError) as e:
-        raise InputError(f'{path}: damaged or not a NIfTI file ({e or type(e).__name__}); copy or download it again.') from e
+    except (nib.spatialimages.HeaderDataError, OSError, EOFError, zlib.error, ValueError, OverflowError, KeyError) as e:
+        raise InputError(f'{path}: damaged or not a NIfTI file ({type(e).__name__}: {e}); copy or download it again.') from e
 
 
 # %% ../nbs/00_data.ipynb #1be09ce0
@@ -144,8 +150,8 @@ def require_stack(folder, slices:list, limit_mb:float):
     "Raise an `InputError` unless the slices make one evenly spaced volume below the limit."
     first = slices[0]
     require_size(folder, (*first.size[:2], *(n for n in first.size[2:] if n > 1), len(slices)), limit_mb)
-    if not all(np.allclose(s.orientation, first.orientation, atol=1e-3) and np.allclose(s.spacing, first.spacing) for s in slices):
-        raise InputError(f'{folder}: slices of different orientation or spacing; put each series into a folder of its own.')
+    if not all(s.size == first.size and np.allclose(s.orientation, first.orientation, atol=1e-3) and np.allclose(s.spacing, first.spacing) for s in slices):
+        raise InputError(f'{folder}: slices of different size, orientation or spacing; put each series into a folder of its own.')
     steps = np.diff([np.cross(first.orientation[:3], first.orientation[3:]) @ s.position for s in slices])
     if len(steps) and np.abs(steps - np.median(steps)).max() > .1*abs(np.median(steps)) or not all(steps):
         raise InputError(f'{folder}: the slices are not evenly spaced ({abs(steps).min():.2f} to {abs(steps).max():.2f} mm); add the missing ones, or remove doubles.')
@@ -274,6 +280,13 @@ class Prep:
     shape: tuple = (128,128,64)      # voxels
     window: tuple = (-1000.,400.)    # HU that become 0 and 1
     spacing: tuple|None = None       # mm, or None for the whole scan
+
+    def __post_init__(self):
+        if not (len(self.shape) == 3 and all(isinstance(n, (int, np.integer)) and n > 0 for n in self.shape) and math.prod(self.shape) < 2**28):
+            raise InputError(f'shape = {self.shape}: expected three whole numbers of voxels, below 2²⁸ in all.')
+        if not (len(self.window) == 2 and -math.inf < self.window[0] < self.window[1] < math.inf): raise InputError(f'window = {self.window}: expected a lower and a higher number of HU.')
+        if self.spacing and not (len(self.spacing) == 3 and .01 <= min(self.spacing) and max(self.spacing) < MAX_MM):
+            raise InputError(f'spacing = {self.spacing}: expected three sizes of a voxel, from 0.01 to {MAX_MM} mm.')
 
     def step(self, scan:Scan)->np.ndarray:
         "Size of a prepared voxel in voxels of the scan."
