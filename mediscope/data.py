@@ -30,8 +30,8 @@ from tqdm.auto import tqdm
 # %% ../nbs/00_data.ipynb #576d775d
 def one_line(text:str, most:int=1000)->str:
     "`text` without characters that a terminal would obey, and without the middle if it is long."
-    text = ''.join(c if c.isprintable() else ' ' for c in text)
-    return text if len(text) <= most else f'{text[:most//2]} … {text[-most//2:]}'
+    if len(text) > most: text = f'{text[:most//2]} … {text[-most//2:]}'
+    return ''.join(c if c.isprintable() else ' ' for c in text)
 
 class InputError(ValueError):
     "Mistakes in what the user gave: one sentence each, with the file and the remedy."
@@ -101,7 +101,7 @@ def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     if np.isinf(header['scl_slope']): raise InputError(f'{path}: the scaling slope is infinite; export the file again.')  # nibabel would not scale
     shape = header.get_data_shape()
     if set(shape[3:]) == {1}: header.set_data_shape(shape[:3])  # a time axis with one point
-    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header), header.get_best_affine())
+    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f.fobj, header), header.get_best_affine())
 
 def read_nifti(path, limit_mb:float=LIMIT_MB)->Scan:
     "Read a `.nii` or `.nii.gz` file."
