@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_FORMAT', 'NOT_HU', 'VAL_SHARE', 'MAX_GROWTH',
            'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'InputError',
-           'Scan', 'require_size', 'to_scan', 'nifti_image', 'read_nifti', 'Slice', 'read_slice', 'pixel_bytes',
-           'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti', 'rescale',
-           'filter_matrix', 'along_axes', 'resample', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask',
-           'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans', 'digest', 'file_digest',
-           'signature', 'cache_folder', 'cache_entry', 'publish', 'cached_volume', 'load_volume', 'prepare_scans',
-           'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out', 'require_groups', 'assign_roles',
-           'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
-           'download_mosmed']
+           'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image', 'read_nifti', 'Slice', 'read_slice',
+           'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan',
+           'write_nifti', 'rescale', 'filter_matrix', 'along_axes', 'resample', 'Prep', 'to_scan_grid', 'Cohort',
+           'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans',
+           'digest', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'cached_volume',
+           'load_volume', 'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out',
+           'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes',
+           'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, math, os, re, shutil, stat, zipfile, zlib
@@ -66,6 +66,11 @@ def require_size(
     if len(shape) != 3 or min(shape) < 1: raise InputError(f'{path}: expected a 3D volume, got shape {shape}; export one volume a file.')
     if max(shape) > MAX_SIDE or math.prod(shape)*4/2**20 > limit_mb: raise InputError(
         f'{path}: the header claims {shape} voxels, more than {limit_mb:,.0f} MB or {MAX_SIDE} a side; raise --limit-mb if it is true.')
+
+def require_bytes(path, files:list, limit_mb:float):
+    "Raise an `InputError` where the files of a scan hold more than its limit can; the widest numbers have 16 bytes."
+    mb = sum(f.stat().st_size for f in files)/2**20
+    if mb > 4*limit_mb: raise InputError(f'{path}: {mb:,.0f} MB; raise --limit-mb to a fourth of that if it is a scan.')
 
 def to_scan(
     img:nib.spatialimages.SpatialImage, # any orientation
@@ -141,6 +146,10 @@ def read_slice(file)->Slice:
     if pixel_bytes(Path(file).read_bytes()) < math.prod(facts.size)*numbers('0028|0100', '8')[0]/8: raise InputError(f'{file}: voxels are missing; copy or export it again.')
     return facts
 
+def is_dicom(path:Path)->bool:
+    "By its name or by its first bytes; an index of a disk is none."
+    with path.open('rb') as f: return path.name != 'DICOMDIR' and (path.suffix.lower() == '.dcm' or f.read(132)[128:] == b'DICM')
+
 def pixel_bytes(raw:bytes)->float:
     "The most bytes of voxels that a DICOM file declares and holds; infinite where they are compressed or in another byte order."
     found = re.finditer(rb'\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})', raw, re.S)
@@ -166,12 +175,13 @@ def read_dicom(
     files = [f for f in Path(folder).iterdir() if not f.name.startswith('.') and not f.is_dir()]
     odd = [f for f in files if not f.is_file()]
     if odd: raise InputError(f'{odd[0]}: a device, a pipe or a link to nothing; remove it.')
+    require_bytes(folder, files, limit_mb)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # the sentence below says it better
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if not series: raise InputError(f'{folder}: no NIfTI file and no DICOM series in this folder; name a scan, or a folder of scans.')
     if len(series) > 1: raise InputError(f'{folder}: holds {len(series)} DICOM series; put each into a folder of its own.')
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
-    lost = sorted({f.name for f in files if f.suffix.lower() == '.dcm'} - {Path(n).name for n in names})
+    lost = sorted({f.name for f in files if is_dicom(f)} - {Path(n).name for n in names})
     if lost: raise InputError(f'{Path(folder)/lost[0]}: damaged DICOM file, or no image; copy it again, or remove it.')
     try:
         require_stack(folder, [read_slice(n) for n in names], limit_mb)
@@ -421,8 +431,7 @@ def signature(path, limit_mb:float=LIMIT_MB)->str:
     if '.npz#' in str(path): return digest(read_npz(path, limit_mb).hu.tobytes())
     path = Path(path)
     files = sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
-    mb = sum(f.stat().st_size for f in files)/2**20
-    if mb > 4*limit_mb: raise InputError(f'{path}: {mb:,.0f} MB; raise --limit-mb to a fourth of that if it is a scan.')  # the widest numbers have 16 bytes
+    require_bytes(path, files, limit_mb)
     return digest(*map(file_digest, files))
 
 def cache_folder()->Path:
