@@ -17,6 +17,9 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 test: .venv/dev    ## everything that must hold before a change goes in
 	@$(bin)/python .ci/test.py
 
+torture: .venv/dev    ## hostile and broken files, the long form (minutes)
+	@$(bin)/python torture/hostile.py --long
+
 readme: .venv/dev    ## README.md from nbs/index.ipynb
 	@$(bin)/python .ci/readme.py
 
@@ -49,4 +52,4 @@ install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
 	@$(install) '.[docs]'
 	@touch $@
 
-.PHONY: help demo test readme docs clean
+.PHONY: help demo test torture readme docs clean

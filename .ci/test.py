@@ -193,6 +193,11 @@ def check_scripts(sh, copy):
     sh(BIN/'python', '.ci/test_scripts.py', cwd=copy)
 
 
+def check_hostile(sh, copy):
+    "Hostile and broken files end in a sentence."
+    sh(BIN/'python', 'torture/hostile.py', cwd=copy, env=environment(copy/'.home') | dict(PYTHONPATH=str(copy)))
+
+
 def check_tree(sh, copy, path):
     "A notebook runs against the modules of the tree. nbdev_test is content with nothing, hence the last line."
     env = environment(copy/'.home') | dict(PATH=f'{BIN}:{os.environ["PATH"]}', PYTHONPATH=str(copy))
@@ -328,6 +333,7 @@ class Run:
             self.check('modules come from the notebooks', check_modules, self.copy(), name)
             self.check('README comes from index', check_readme, self.copy())
             self.check('documentation finds what it shows', check_docs, self.copy())
+            lanes.submit(self.check, 'hostile files', check_hostile, self.copy())
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
                 lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())

@@ -141,6 +141,8 @@ def make_parser()->Parser:
 # %% ../nbs/05a_cli.ipynb #ba6b4210
 def main(argv=None)->int:
     "Run a command; mistakes become a sentence on standard error and exit code 2."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # the name of a file need not be text
     args = make_parser().parse_args(argv)
     from mediscope.data import InputError
     try: return args.function(args) or 0

@@ -176,9 +176,10 @@ class Pretrained:
             config, weights = json.loads((folder/'config.json').read_text()), load_file(folder/'model.safetensors')
             if config['kind'] != cls.__name__: raise InputError(f"{folder}: holds a {config['kind']}, not a {cls.__name__}; name the other checkpoint.")
             model = cls(**config['arguments'])
-        except InputError: raise
+        except InputError as e: raise InputError(*(p if str(folder) in p else f'{folder}: {p}' for p in e.problems)) from e
         except Exception as e: raise InputError(f'{folder}: not a complete checkpoint ({type(e).__name__}: {e}); train or copy it again.') from e
         require_same_shapes(model, weights, folder)
+        if not all(w.isfinite().all() for w in weights.values()): raise InputError(f'{folder}: some weights are NaN or infinite; train or copy it again.')
         model.load_state_dict(weights)
         return model.eval()
 
@@ -208,6 +209,10 @@ class DCG(nn.Module, Pretrained):
     def __init__(self, classes:int=2, widths:tuple=(16,32,64), embed:int=64, regions:int=3, roi:tuple=(16,16,8),
                  windows:tuple=(), top:float=.05):
         super().__init__()
+        if not (len(widths) == 3 and all(1 <= n <= 1024 for n in (*widths, embed)) and 2 <= classes <= 1024):
+            raise InputError(f'classes = {classes}, widths = {widths}, embed = {embed}: take 2 to 1024 classes, and three widths and an embedding of 1 to 1024.')
+        if not (1 <= regions <= 64 and min(roi) > 0 and 0 < top <= 1 and len(windows) <= 16):
+            raise InputError(f'regions = {regions}, roi = {roi}, top = {top}: take 1 to 64 regions of at least one voxel, a share above 0 and up to 1, and up to 16 windows.')
         self.arguments = dict(classes=classes, widths=list(widths), embed=embed, regions=regions, roi=list(roi), windows=list(windows), top=top)
         self.regions, self.roi, self.top = regions, tuple(roi), top
         self.global_encoder, self.local_encoder = encoder(widths, (2,2,2)), encoder(widths, (1,2,2))

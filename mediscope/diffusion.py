@@ -120,7 +120,8 @@ class Config:
     def __post_init__(self):
         for name in ('widths', 'roi', 'windows'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.points not in (1, 2, 4, 8, 16): raise InputError(f'points = {self.points}: the label grid has 1, 2, 4, 8 or 16 points per side.')
-        if self.draws < 1: raise InputError(f'draws = {self.draws}: at least one noise draw is needed.')
+        if not (1 <= self.draws <= 4096 and 1 <= self.latent <= 1024 and self.T <= 100_000):
+            raise InputError(f'draws = {self.draws}, latent = {self.latent}, T = {self.T}: take 1 to 4096 noise draws, a width of 1 to 1024 and up to 100000 steps.')
         if not 1 <= self.steps <= self.T: raise InputError(f'steps = {self.steps}: take 1 to {self.T} DDIM steps.')
     @property
     def levels(self): return min(3, self.points.bit_length())  # of the U-Net
@@ -154,6 +155,7 @@ class MediScope(nn.Module, Pretrained):
         if isinstance(config, dict): config, prep = Config(**config), Prep(**{k: tuple(v) if v else v for k, v in prep.items()})
         self.arguments, self.about = dict(config=asdict(config), prep=asdict(prep), classes=list(classes), about=about), about
         self.config, self.prep, self.classes, c = config, prep, tuple(classes), config
+        if isinstance(classes, str) or len({c for c in classes if isinstance(c, str)}) < max(2, len(classes)): raise InputError(f'classes = {classes}: expected at least two names, all different.')
         require_room(prep.shape, c.roi, c.regions)
         self.dcg = DCG(len(classes), c.widths, c.embed, c.regions, c.roi, c.windows, c.top)
         self.guidance, self.prior = GuidanceMap(len(classes), c.points), FeaturePrior(c.embed)

@@ -176,6 +176,7 @@ def list_scans(paths)->list:
     found = []
     for path in map(Path, paths):
         if not path.is_dir(): found.append(path)
+        elif path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()): continue  # a link back up
         elif inside := scans_in(path): found += list_scans(inside)  # class folders, patients, series
         elif any(not f.name.startswith('.') and not is_nifti(f) for f in path.iterdir()): found.append(path)  # the slices of a DICOM series
         else: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
