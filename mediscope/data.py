@@ -9,13 +9,13 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan',
            'write_nifti', 'rescale', 'filter_matrix', 'along_axes', 'resample', 'Prep', 'to_scan_grid', 'Cohort',
            'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans',
-           'digest', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'cached_volume',
-           'load_volume', 'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out',
-           'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes',
-           'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'digest', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'write_entry', 'content_of',
+           'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups',
+           'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch',
+           'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
-import hashlib, math, os, re, shutil, stat, zipfile, zlib
+import hashlib, io, math, os, re, shutil, stat, zipfile, zlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -455,15 +455,28 @@ def publish(path:Path, write):
     temporary = path.with_name(f'.{os.getpid()}-{os.urandom(4).hex()}-{path.name}')
     try:
         write(temporary)
+        with temporary.open('rb') as f: os.fsync(f.fileno())  # on the disk before it has its name
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
+def write_entry(to:Path, volume:np.ndarray):
+    "An entry of the cache: a `.npy` file, and behind it the hash of its bytes."
+    raw = io.BytesIO()
+    np.save(raw, volume)
+    to.write_bytes(raw.getvalue() + digest(raw.getvalue()).encode())
+
+def content_of(entry:Path)->str|None:
+    "The hash of the volume in an entry; None if it is not what was written, or nothing was."
+    raw = entry.read_bytes() if entry.exists() else b''
+    if raw[-len(digest()):] != digest(raw[:-len(digest())]).encode(): return None
+    return digest(np.load(entry, mmap_mode='r').tobytes())
+
 def cached_volume(path, prep:Prep, folder=None, limit_mb:float=LIMIT_MB)->Path:
-    "Prepare a scan unless the cache has it; returns the entry, a `.npy` of halves (x, y, z)."
+    "Prepare a scan unless the cache has it, undamaged; returns the entry, a `.npy` of halves (x, y, z)."
     entry = cache_entry(path, prep, folder, limit_mb)
-    if not entry.exists():
+    if not content_of(entry):
         volume = prep(read_scan(path, limit_mb))[0].half().numpy()
-        publish(entry, lambda to: np.save(to.open('wb'), volume))
+        publish(entry, lambda to: write_entry(to, volume))
     return entry
 
 def load_volume(entry)->Tensor:  # (1, x, y, z)
@@ -482,7 +495,7 @@ def prepare_scans(
     def prepare(path):
         try:
             entry = cached_volume(cohort.root/path, prep, folder, limit_mb)
-            return str(entry), digest(np.load(entry, mmap_mode='r').tobytes())
+            return str(entry), content_of(entry)
         except InputError as e: return str(e), None
     parallel = Parallel(n_jobs=jobs or os.cpu_count(), prefer='threads', return_as='generator')
     results = list(tqdm(parallel(delayed(prepare)(p) for p in cohort.table.path), 'prepare', len(cohort.table), unit='scan', disable=None))
