@@ -17,7 +17,8 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 test: .venv/dev    ## everything that must hold before a change goes in
 	@$(bin)/python .ci/test.py
 
-torture: .venv/dev    ## hostile and broken files, the long form (minutes)
+torture: .venv/dev    ## hostile files and leaks of patients, the long form (minutes)
+	@$(bin)/python torture/leaks.py
 	@$(bin)/python torture/hostile.py --long
 
 readme: .venv/dev    ## README.md from nbs/index.ipynb

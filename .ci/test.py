@@ -193,9 +193,9 @@ def check_scripts(sh, copy):
     sh(BIN/'python', '.ci/test_scripts.py', cwd=copy)
 
 
-def check_hostile(sh, copy):
-    "Hostile and broken files end in a sentence."
-    sh(BIN/'python', 'torture/hostile.py', cwd=copy, env=environment(copy/'.home') | dict(PYTHONPATH=str(copy)))
+def check_torture(sh, copy, name):
+    "A script of torture/ in its short form loses nothing."
+    sh(BIN/'python', f'torture/{name}.py', cwd=copy, env=environment(copy/'.home') | dict(PYTHONPATH=str(copy)))
 
 
 def check_tree(sh, copy, path):
@@ -333,7 +333,8 @@ class Run:
             self.check('modules come from the notebooks', check_modules, self.copy(), name)
             self.check('README comes from index', check_readme, self.copy())
             self.check('documentation finds what it shows', check_docs, self.copy())
-            lanes.submit(self.check, 'hostile files', check_hostile, self.copy())
+            lanes.submit(self.check, 'hostile files', check_torture, self.copy(), 'hostile')
+            lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy(), 'leaks')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
                 lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())

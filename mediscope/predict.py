@@ -7,7 +7,7 @@ __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_pred
            'jpeg_uri', 'veil_uri', 'scan_page', 'list_scans', 'stem', 'predict_scans']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
-import base64, io, sys
+import base64, io, os, sys
 from pathlib import Path
 import numpy as np
 import torch
@@ -197,6 +197,7 @@ def predict_scans(
     model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
     if model.about: tqdm.write(f'{name}: {model.about}')
+    root = os.path.commonpath([Path(str(s).partition('#')[0]).absolute().parent for s in scans])  # where it lies is nobody's business
     doubles = {s for s in map(stem, scans) if list(map(stem, scans)).count(s) > 1}
     for i, path in enumerate(tqdm(scans, 'predict', unit='scan', disable=None)):
         try: scan = read_scan(path, **kwargs)
@@ -207,7 +208,7 @@ def predict_scans(
         publish(file.with_name(f'{file.name}_saliency.nii.gz'), lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label).round(2), scan))  # hundredths: a tenth of the bytes
         publish(file.with_name(f'{file.name}.png'), lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, stem(path)))))
         publish(file.with_name(f'{file.name}.html'), lambda to: to.write_text(scan_page(answer, scan, model.prep, model.config.roi, stem(path), model.about), encoding='utf-8'))
-        rows.append({'path': str(path), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
+        rows.append({'path': os.path.relpath(path, root), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
                      'low': answer.interval[0], 'high': answer.interval[1], 'uncertainty': answer.uncertainty, 'unsure': answer.unsure,
                      **{f'dcg_prob_{c}': v for c, v in zip(model.classes, answer.dcg_probability)}})
     table = pd.DataFrame(rows)
