@@ -5,5 +5,6 @@ With the settings of `phantoms.py`, which were found on phantoms: no scan of Mos
 from bench import arguments, benchmark, header, networks
 from phantoms import SETTINGS
 
-args = arguments(__doc__, seeds=(0,))
-benchmark('mosmed', args, header(args.data) | networks(epochs=15), **SETTINGS)
+if __name__ == '__main__':
+    args = arguments(__doc__, seeds=(0,))
+    benchmark('mosmed', args, header(args.data) | networks(epochs=15), **SETTINGS)

@@ -257,6 +257,15 @@ class Run(NamedTuple):
     def fold_folder(self, fold:str)->Path: return self.folder/'folds'/fold if fold.isdigit() else self.folder
     def folds(self)->list: return [c.removeprefix('role_') for c in self.split if c.startswith('role_')]
     def done(self)->bool: return (self.folder/'model/config.json').exists()
+    def _repr_markdown_(self):
+        "Where the training stands: the last epoch of every phase."
+        c, rows = self.config, []
+        if (self.folder/'history.csv').exists():
+            for (fold, phase), h in self.history.groupby(['fold', 'phase']):
+                last = h.iloc[-1]
+                rows.append(f'| {fold} | {phase} | {last.epoch} | {last.val_nll:.3f} | {last.val_auc:.3f} |')
+        head = f"**{self.folder.name}**: {' against '.join(c['classes'])}, {c['n']} scans, {sum((self.fold_folder(f)/'model/config.json').exists() for f in self.folds())} of {len(self.folds())} models finished"
+        return '\n'.join([head, '', '| fold | phase | epochs | validation log loss | validation AUC |', '| --- | --- | --- | --- | --- |', *rows])
 
 def read_csv(path):
     import pandas as pd
@@ -435,7 +444,8 @@ def train(
     device=None, # one, or several with commas, which share the folds; default: all GPUs that work, else the CPU
     **settings,  # of `plan`
 )->Run:
-    "Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted."
+    """Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted.
+    With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`."""
     devices = pick_devices(device)
     run, table = plan(data, out, **settings)
     if len(devices) > 1: torch.multiprocessing.spawn(train_in_process, (devices, data, out, settings), len(devices))
