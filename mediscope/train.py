@@ -257,6 +257,7 @@ class Run(NamedTuple):
     def fold_folder(self, fold:str)->Path: return self.folder/'folds'/fold if fold.isdigit() else self.folder
     def folds(self)->list: return [c.removeprefix('role_') for c in self.split if c.startswith('role_')]
     def done(self)->bool: return (self.folder/'model/config.json').exists()
+    def __repr__(self): return f'Run({self.folder.name})'
     def _repr_markdown_(self):
         "Where the training stands: the last epoch of every phase."
         c, rows = self.config, []
