@@ -235,9 +235,10 @@ def check_kaggle(sh, venv, dist, folder):
        attached/'covid-19-ct/COVID19_1110/studies', cwd=folder, env=environment(folder/'home') | dict(PYTHONPATH=str(ROOT)))
     for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
     before = sh(venv/'bin/pip', 'freeze', cwd=folder)
-    out = reader(sh, venv, 'nbs/tutorial.ipynb', folder, KAGGLE_KERNEL_RUN_TYPE='Interactive', MEDISCOPE_INPUT=str(attached),
-                 **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9'))
-    for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode | 0o200)
+    try: out = reader(sh, venv, 'nbs/tutorial.ipynb', folder, KAGGLE_KERNEL_RUN_TYPE='Interactive', MEDISCOPE_INPUT=str(attached),
+                      **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9'))
+    finally:
+        for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode | 0o200)
     if 'CC BY-NC-ND' not in out.read_text(): raise Failed('the attached data set was not found')
     after = sh(venv/'bin/pip', 'freeze', cwd=folder)
     changed = {line.split('==')[0].split(' ')[0] for line in {*before.splitlines()} ^ {*after.splitlines()}}

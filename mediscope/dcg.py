@@ -163,7 +163,9 @@ class Pretrained:
             if card: (Path(folder)/'README.md').write_text(card, encoding='utf-8')
             try:
                 address = str(api.create_repo(name, private=private, exist_ok=True))
+                if private and not api.repo_info(name).private: raise InputError(f'{name}: is on the hub already, for everybody to see; choose another name, or push with --public.')
                 api.upload_folder(repo_id=name, folder_path=folder, commit_message='mediscope checkpoint')
+            except InputError: raise
             except Exception as e: raise InputError(f'{name}: could not be uploaded to the hub ({type(e).__name__}); check the name (user/name), the login (hf auth login) and the connection.') from e
         return address
 

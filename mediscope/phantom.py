@@ -566,7 +566,7 @@ def write_phantoms(
     if n < 2: raise InputError(f'n is {n}: two scans, one of each class, are the least.')
     if not 0 <= difficulty <= 1: raise InputError(f'difficulty is {difficulty}: it lies between 0 and 1.')
     out = empty_folder(out)
-    part = out.with_name(f'.{out.name}.part')  # renamed when it is complete
+    part = out.absolute().with_name(f'.{out.absolute().name}.part')  # renamed when it is complete
     shutil.rmtree(part, ignore_errors=True)
     for name in ('CT-0', 'CT-23'): (part/name).mkdir(parents=True)
     for i in tqdm(range(n), 'phantoms', disable=None if progress else True):
@@ -589,13 +589,13 @@ def chest_ct(
     attached='/kaggle/input',    # folder to search first
     download:bool=False,         # whether 2 GB may be downloaded
     **settings,                  # of `write_phantoms`, where there is nothing else
-)->tuple:                        # (folder of class folders, a sentence about it)
+)->tuple:                        # (folder of class folders, a sentence about the scans, the same wherever they lie)
     "Labelled chest CTs: MosMedData, attached or downloaded, else phantoms."
     out = Path(out)
     for place in (attached, out/'mosmed'):
-        if found := find_mosmed(place): return found, f'Scans from {found}. {MOSMED_NOTICE}'
+        if found := find_mosmed(place): return found, MOSMED_NOTICE
     if download:
-        try: return download_mosmed(out/'mosmed'), f'Scans downloaded to {out/"mosmed"}. {MOSMED_NOTICE}'
+        try: return download_mosmed(out/'mosmed'), MOSMED_NOTICE
         except InputError as e: print(e)
     if not (out/'phantoms').exists(): write_phantoms(out/'phantoms', **settings)
-    return out/'phantoms', f'Phantoms in {out/"phantoms"}: synthetic scans, no patient is involved.'
+    return out/'phantoms', 'Phantoms: synthetic scans, no patient is involved.'

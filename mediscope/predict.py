@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_prediction', 'to_png', 'data_uri', 'sheet', 'as_seen',
-           'jpeg_uri', 'veil_uri', 'scan_page', 'list_scans', 'stem', 'predict_scans']
+           'jpeg_uri', 'veil_uri', 'scan_page', 'list_scans', 'stem', 'shown', 'predict_scans']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
 import base64, io, os, sys
+from collections import Counter
 from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from .data import InputError, NOT_HU, Prep, Scan, is_nifti, publish, read_scan, scans_in, write_nifti
+from .data import InputError, NOT_HU, Prep, Scan, is_dicom, is_nifti, one_line, publish, read_scan, scans_in, write_nifti
 from .diffusion import MediScope, Prediction, saliency_map, scanner_saliency
 from .train import write_csv
 
@@ -52,7 +53,7 @@ def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
     for ax, z in zip(np.ravel(fig.subplots(1, len(slices))), slices):
         show_slice(ax, prediction.volume, z, smap, prediction.corners, roi)
         ax.set_title(f'slice {z + 1} of {prediction.volume.shape[2]}', fontsize=9)
-    fig.suptitle(f'{title}\n{prediction}', fontsize=10)
+    fig.suptitle(f'{title}\n{prediction}', fontsize=10, parse_math=False)
     return fig
 
 def to_png(fig, dpi=100)->bytes:
@@ -118,7 +119,7 @@ input[type=range] { flex: 1; min-width: 8rem } button { font: inherit; padding: 
 <div class="row"><label for="slice">Slice</label><input id="slice" type="range" min="1" max="{{ view.slices }}" value="{{ view.first }}"><output for="slice"></output></div>
 <div class="row"><label for="veil">Saliency</label><input id="veil" type="range" min="0" max="100" value="45"><label><input id="frames" type="checkbox" checked> regions</label></div>
 <div class="row">Regions: {% for r in view.regions %}<button type="button" value="{{ r.slice }}">{{ loop.index }}: slice {{ r.slice }}</button>{% endfor %}</div>
-<p>Scroll or use the arrow keys. {{ view.shape|join(' × ') }} voxels of {{ view.voxel|join(' × ') }} mm, from {{ window[0]|int }} to {{ window[1]|int }}; the patient's right is on the left. Colour shows where the model found evidence for {{ answer.label }}, frames the regions that it looked at more closely.</p>
+<p>Scroll or use the arrow keys. {{ view.shape|join(' × ') }} voxels of {{ view.voxel|join(' × ') }} mm, grey from {{ window[0]|int }} (black) to {{ window[1]|int }} (white); the patient's right is on the left. Colour shows where the model found evidence for {{ answer.label }}, frames the regions that it looked at more closely.</p>
 <noscript><p class="note">The viewer needs JavaScript; the picture beside this page shows the slices that mattered.</p></noscript>
 <h2>What was said</h2>
 <div class="scroll"><table><thead><tr><th scope="col">class</th><th scope="col" colspan="2">mediscope</th><th scope="col">draws</th><th scope="col">classifier alone</th></tr></thead>
@@ -143,9 +144,9 @@ function draw() {
 function go(z) { slice.value = z; draw() }
 for (const control of [slice, veil, frames]) control.addEventListener('input', draw)
 for (const button of document.querySelectorAll('button')) button.addEventListener('click', () => go(button.value))
-canvas.addEventListener('wheel', e => { e.preventDefault(); go(+slice.value + Math.sign(e.deltaY)) }, { passive: false })
+canvas.addEventListener('wheel', e => { const z = slice.value; go(+z + Math.sign(e.deltaY)); if (slice.value !== z) e.preventDefault() }, { passive: false })
 canvas.addEventListener('keydown', e => { const by = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[e.key]; if (by) { e.preventDefault(); go(+slice.value + by) } })
-Promise.all([scan.decode(), map.decode()]).then(draw)
+Promise.all([scan.decode(), map.decode()]).then(draw).catch(() => canvas.replaceWith('The slices are too many for this browser; the picture beside this page shows those that mattered.'))
 </script></body></html>'''
 
 def scan_page(
@@ -171,18 +172,25 @@ def scan_page(
         scan=jpeg_uri(sheet(as_seen(answer.volume))), saliency=veil_uri(sheet(as_seen(smap/smap.max().clamp(min=1e-6)))))
 
 # %% ../nbs/04a_predict.ipynb #e31fae53
-def list_scans(paths)->list:
-    "Scans named by paths: files and DICOM folders as they are, other folders by what they hold."
-    found = []
+def list_scans(paths, seen=None)->list:
+    "Scans named by paths: files and DICOM folders as they are, other folders by what they hold; a folder that links lead to once more counts once."
+    found, top, seen = [], seen is None, set() if seen is None else seen
     for path in map(Path, paths):
-        if not path.is_dir(): found.append(path)
-        elif path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()): continue  # a link back up
-        elif inside := scans_in(path): found += list_scans(inside)  # class folders, patients, series
-        elif any(not f.name.startswith('.') and not is_nifti(f) for f in path.iterdir()): found.append(path)  # the slices of a DICOM series
-        else: raise InputError(f'{path}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
+        if not path.is_dir(): found.append(path); continue
+        if path.resolve() in seen: continue
+        seen.add(path.resolve())
+        inside = sorted(scans_in(path), key=Path.is_symlink)
+        loose = [f for f in path.iterdir() if f.is_file() and not f.name.startswith('.') and not is_nifti(f)]
+        if any(map(is_dicom, loose)) or loose and not inside: found.append(path)  # the slices of a DICOM series
+        found += list_scans(inside, seen)  # class folders, patients, series
+    if top and not found: raise InputError(f'{paths[0]}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
     return found
 
-def stem(path)->str: return Path(path).name.replace('#', '-').removesuffix('.gz').removesuffix('.nii')
+def stem(path)->str: return os.path.basename(os.path.abspath(path)).replace('#', '-').removesuffix('.gz').removesuffix('.nii')
+
+def shown(name:str)->str:
+    "A name that can be written anywhere: not every name of a file is text."
+    return os.fsencode(name).decode(errors='replace')
 
 def predict_scans(
     name,       # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model
@@ -196,19 +204,19 @@ def predict_scans(
     import pandas as pd
     model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
-    if model.about: tqdm.write(f'{name}: {model.about}')
-    root = os.path.commonpath([Path(str(s).partition('#')[0]).absolute().parent for s in scans])  # where it lies is nobody's business
-    doubles = {s for s in map(stem, scans) if list(map(stem, scans)).count(s) > 1}
+    if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
+    root = os.path.commonpath([Path(str(s).partition('.npz#')[0]).absolute().parent for s in scans])  # where it lies is nobody's business
+    doubles = {name for name, n in Counter(map(stem, scans)).items() if n > 1}
     for i, path in enumerate(tqdm(scans, 'predict', unit='scan', disable=None)):
         try: scan = read_scan(path, **kwargs)
         except InputError as e: problems += e.problems; continue
-        if model.prep.window[0] < 0 <= scan.hu.min(): tqdm.write(NOT_HU.format(path), file=sys.stderr)
+        if model.prep.window[0] < 0 <= scan.hu.min(): tqdm.write(one_line(NOT_HU.format(path)), file=sys.stderr)
         answer = model.predict(scan, seed)
         file = Path(out)/(f'{i:04}-{stem(path)}' if stem(path) in doubles else stem(path))
         publish(file.with_name(f'{file.name}_saliency.nii.gz'), lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label).round(2), scan))  # hundredths: a tenth of the bytes
-        publish(file.with_name(f'{file.name}.png'), lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, stem(path)))))
-        publish(file.with_name(f'{file.name}.html'), lambda to: to.write_text(scan_page(answer, scan, model.prep, model.config.roi, stem(path), model.about), encoding='utf-8'))
-        rows.append({'path': os.path.relpath(path, root), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
+        publish(file.with_name(f'{file.name}.png'), lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, shown(stem(path))))))
+        publish(file.with_name(f'{file.name}.html'), lambda to: to.write_text(scan_page(answer, scan, model.prep, model.config.roi, shown(stem(path)), model.about), encoding='utf-8'))
+        rows.append({'path': shown(os.path.relpath(path, root)), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
                      'low': answer.interval[0], 'high': answer.interval[1], 'uncertainty': answer.uncertainty, 'unsure': answer.unsure,
                      **{f'dcg_prob_{c}': v for c, v in zip(model.classes, answer.dcg_probability)}})
     table = pd.DataFrame(rows)

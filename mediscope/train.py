@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices', 'save_state', 'load_state', 'optimiser_tensors',
            'restore_optimiser', 'Objective', 'precision', 'Fit', 'fit', 'scores', 'fit_temperature', 'guides',
-           'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'start_run',
-           'require_same_settings', 'versions', 'default_prep', 'is_crop', 'default_augment', 'default_windows',
-           'plan_split', 'parts_of', 'train_fold', 'lock', 'write_history', 'start_from', 'require_unseen', 'plan',
-           'train', 'train_in_process', 'train_folds']
+           'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'lock',
+           'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop', 'default_augment',
+           'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'start_from', 'require_unseen',
+           'plan', 'train', 'train_in_processes', 'train_in_process', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import json, math, time
+import json, math, sys, time
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -40,9 +40,9 @@ def pick_device(name=None)->torch.device:
     if torch.cuda.is_available() and not works('cuda'): print('The GPU cannot run this build of torch; training on the CPU.')
     return torch.device('cuda' if torch.cuda.is_available() and works('cuda') else 'cpu')
 
-def pick_devices(names:str|None=None)->list:
+def pick_devices(names=None)->list:
     "The devices asked for, separated by commas, else all GPUs that work, else the CPU."
-    if names: return [pick_device(n) for n in names.split(',')]
+    if names: return [pick_device(n.strip()) for n in str(names).split(',') if n.strip()]
     gpus = [torch.device('cuda', i) for i in range(torch.cuda.device_count()) if works(f'cuda:{i}')]
     return gpus or [pick_device()]
 
@@ -93,8 +93,10 @@ class Fit:
     "All that changes while a module is trained."
     def __init__(self, module, loss, steps:int, lr:float, device):
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-        if device.type == 'cuda': torch.cuda.set_device(device)
+        if device.type == 'cuda': torch.cuda.set_device(device.index or 0)
+        AcceleratorState._reset_state(reset_partial_state=True)  # it would hold on to the device of an earlier training
         self.accelerator = Accelerator(cpu=device.type == 'cpu', mixed_precision=precision(device))
         self.module = module.to(device)
         self.average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1/max(1, steps/20)), use_buffers=True)
@@ -130,6 +132,7 @@ class Fit:
             if self.parts >= n: raise InputError('the memory of the GPU is too small for one scan; ask for a smaller --shape, or --device cpu.') from e
             self.parts *= 2
             tqdm.write(f'The memory of the GPU is too small for {-(-2*n//self.parts)} scans at once; {-(-n//self.parts)} at a time, the same {n} a step.')
+        loss = part = total = None  # they hold the graph that was too large
         torch.cuda.empty_cache()
         return self.gradients(batch, epoch)
 
@@ -256,6 +259,7 @@ class Run(NamedTuple):
         return Path(json.loads((self.folder/'state/source.json').read_text())['data'])
     def fold_folder(self, fold:str)->Path: return self.folder/'folds'/fold if fold.isdigit() else self.folder
     def folds(self)->list: return [c.removeprefix('role_') for c in self.split if c.startswith('role_')]
+    def unfinished(self)->list: return [f for f in self.folds() if not (self.fold_folder(f)/'model/config.json').exists()]
     def done(self)->bool: return (self.folder/'model/config.json').exists()
     def __repr__(self): return f'Run({self.folder.name})'
     def _repr_markdown_(self):
@@ -265,12 +269,12 @@ class Run(NamedTuple):
             for (fold, phase), h in self.history.groupby(['fold', 'phase']):
                 last = h.iloc[-1]
                 rows.append(f'| {fold} | {phase} | {last.epoch} | {last.val_nll:.3f} | {last.val_auc:.3f} |')
-        head = f"**{self.folder.name}**: {' against '.join(c['classes'])}, {c['n']} scans, {sum((self.fold_folder(f)/'model/config.json').exists() for f in self.folds())} of {len(self.folds())} models finished"
-        return '\n'.join([head, '', '| fold | phase | epochs | validation log loss | validation AUC |', '| --- | --- | --- | --- | --- |', *rows])
+        head = f"**{self.folder.name}**: {' against '.join(c['classes'])}, {c['n']} scans, {len(self.folds()) - len(self.unfinished())} of {len(self.folds())} models finished"
+        return '\n'.join([head, '', '| fold | phase | last epoch | its validation log loss | its validation AUC |', '| --- | --- | --- | --- | --- |', *rows])
 
 def read_csv(path):
     import pandas as pd
-    return pd.read_csv(path, keep_default_na=False, dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
+    return pd.read_csv(path, keep_default_na=False, float_precision='round_trip', dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
                        na_values={'loss': [''], 'val_auc': ['']})
 
 def write_csv(table, path): publish(Path(path), lambda to: table.to_csv(to, index=False))
@@ -283,16 +287,24 @@ def open_run(path)->Run:
     if not run.done(): raise InputError(f'{path}: this run has not finished; call the same `mediscope train` again to continue it.')
     return run
 
+def lock(run:Run, name:str, **kwargs):
+    "A lock of the run; a process that dies lets go of it."
+    from filelock import FileLock
+    (run.folder/'state').mkdir(parents=True, exist_ok=True)
+    return FileLock(run.folder/f'state/{name}.lock', **kwargs)
+
 def start_run(out, settings:dict, split, data)->Run:
     "Create the run folder, or enter it again if it was started with the same settings."
     run = Run(Path(out))
-    if (run.folder/'config.json').exists(): require_same_settings(run, settings)
-    elif run.folder.exists() and any(f.name not in ('state', 'split.csv') for f in run.folder.iterdir()):
+    begun = lambda: (run.folder/'config.json').exists()
+    if not begun() and run.folder.exists() and any(f.name not in ('state', 'split.csv') and not f.name.startswith('.') for f in run.folder.iterdir()):
         raise InputError(f'{out}: holds files that are no run of mediscope; name an empty or a new folder.')
-    else:
-        publish(run.folder/'state/source.json', lambda to: to.write_text(json.dumps(dict(data=str(Path(data).resolve())))))
-        write_csv(split, run.folder/'split.csv')
-        publish(run.folder/'config.json', lambda to: to.write_text(json.dumps(settings | dict(versions=versions()), indent=1)))
+    with lock(run, 'start'):  # of two that start at once, the second enters what the first has made
+        if begun(): require_same_settings(run, settings)
+        else:
+            publish(run.folder/'state/source.json', lambda to: to.write_text(json.dumps(dict(data=str(Path(data).resolve())))))
+            write_csv(split, run.folder/'split.csv')
+            publish(run.folder/'config.json', lambda to: to.write_text(json.dumps(settings | dict(versions=versions()), indent=1)))
     return run
 
 def require_same_settings(run:Run, settings:dict):
@@ -369,11 +381,6 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
     model.dcg.load_state_dict(DCG.from_pretrained(folder/'dcg').state_dict())
     phase('diffusion', train_diffusion, s['epochs_diffusion'], 'model')
 
-def lock(run:Run, name:str, **kwargs):
-    "A lock of the run; a process that dies lets go of it."
-    from filelock import FileLock
-    return FileLock(run.folder/f'state/{name}.lock', **kwargs)
-
 def write_history(run:Run, fold:str, phase:str, rows:list):
     "Replace the rows of one phase of one fold in history.csv."
     import pandas as pd
@@ -396,11 +403,13 @@ def start_from(model:MediScope, name):
     require_same_shapes(model.dcg, weights, name)
     model.dcg.load_state_dict(weights)
 
-def require_unseen(name, split):
-    "Raise an `InputError` if the run that made a checkpoint held scans of `split`."
+def require_unseen(name, cohort:Cohort, **kwargs):
+    "Raise an `InputError` if the run that made a checkpoint held scans of `cohort`."
     folder = find_checkpoint(name)
     for run in map(Run, (folder, *folder.resolve().parents[:3])):
-        if (run.folder/'split.csv').exists() and (seen := len({*run.split.content} & {*split.content})):
+        if not (run.folder/'split.csv').exists(): continue
+        prep = Prep(**{k: tuple(v) if v else v for k, v in run.config['prep'].items()})
+        if seen := len({*run.split.content} & {*prepared(cohort, prep, **kwargs).content}):
             raise InputError(f'--init {name}: {seen} of these scans belong to the run that trained it, so no answer for them would be honest; start from a model that has not seen them.')
 
 # %% ../nbs/04_train.ipynb #15a8daab
@@ -431,8 +440,8 @@ def plan(
     model = MediScope(config, prep, cohort.classes)  # refuses what cannot work before anything is written
     if init: start_from(model, init)
     table = prepared(cohort, prep, limit_mb=limit_mb)
+    if init: require_unseen(init, cohort, limit_mb=limit_mb)
     split = plan_split(table, folds, seed)
-    if init: require_unseen(init, split)
     training = dict(folds=folds, epochs_dcg=epochs_dcg, epochs_diffusion=epochs_diffusion, batch_size=batch_size, lr=lr, seed=seed)
     origin = dict(init=Path(init).name, init_hash=digest((find_checkpoint(init)/'model.safetensors').read_bytes())) if init else dict(init=None)
     settings = dict(classes=list(cohort.classes), about=about, architecture=asdict(config), prep=asdict(prep), augment=asdict(augment), training=training, **origin,
@@ -447,21 +456,33 @@ def train(
 )->Run:
     """Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted.
     With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`."""
-    devices = pick_devices(device)
     run, table = plan(data, out, **settings)
-    if len(devices) > 1: torch.multiprocessing.spawn(train_in_process, (devices, data, out, settings), len(devices))
+    devices = pick_devices(device)[:max(1, len(run.unfinished()))]
+    if len(devices) > 1: train_in_processes(devices, data, out, settings)
     else: train_folds(run, table, devices[0], settings.get('init'))
     return run
 
-def train_in_process(i:int, devices:list, data, out, settings:dict):
+def train_in_processes(devices:list, data, out, settings:dict):
+    "A process for each device; what one of them has to say to the user, this one says."
+    said = torch.multiprocessing.get_context('spawn').SimpleQueue()
+    try: torch.multiprocessing.spawn(train_in_process, (devices, data, out, settings, said), len(devices))
+    except torch.multiprocessing.ProcessExitedException as e:
+        if said.empty(): raise
+        raise InputError(*said.get()) from e
+
+def train_in_process(i:int, devices:list, data, out, settings:dict, said):
+    sys.stdout.reconfigure(line_buffering=True)  # progress that is seen while it is news
     torch.set_num_threads(max(1, torch.get_num_threads()//len(devices)))
-    train(data, out, str(devices[i]), **settings)
+    try: train(data, out, str(devices[i]), **settings)
+    except InputError as e:
+        said.put(e.problems)
+        raise SystemExit(2) from e
 
 def train_folds(run:Run, table, device, init=None):
     "Train the folds that no other process holds, until all of them are finished."
     from filelock import Timeout
     c = run.config
-    while left := [f for f in run.folds() if not (run.fold_folder(f)/'model/config.json').exists()]:
+    while left := run.unfinished():
         for fold in left:
             try:
                 with lock(run, fold, timeout=0):

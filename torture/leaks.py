@@ -59,7 +59,10 @@ def found_in(folder, words):
 
 
 def main():
-    home = Path(tempfile.mkdtemp())
+    with tempfile.TemporaryDirectory() as home: return search(Path(home))
+
+
+def search(home):
     os.environ['MEDISCOPE_CACHE'] = str(home/'cache')
     data, out = home/WORD.format('folder')/'data', home/'out'
     write_phantoms(data, n=14, scale=.2, progress=False)
