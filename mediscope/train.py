@@ -456,8 +456,9 @@ def train(
 )->Run:
     """Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted.
     With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`."""
+    devices = pick_devices(device)  # before anything is written
     run, table = plan(data, out, **settings)
-    devices = pick_devices(device)[:max(1, len(run.unfinished()))]
+    devices = devices[:max(1, len(run.unfinished()))]
     if len(devices) > 1: train_in_processes(devices, data, out, settings)
     else: train_folds(run, table, devices[0], settings.get('init'))
     return run
