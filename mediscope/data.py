@@ -16,7 +16,7 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, zipfile, zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -298,6 +298,11 @@ class Prep:
         if self.spacing and not (len(self.spacing) == 3 and .01 <= min(self.spacing) and max(self.spacing) < MAX_MM):
             raise InputError(f'spacing = {self.spacing}: expected three sizes of a voxel, from 0.01 to {MAX_MM} mm.')
 
+    @classmethod
+    def of(cls, config:dict)->'Prep':
+        "The `Prep` that a JSON file describes."
+        return cls(**{k: tuple(v) if v else v for k, v in config.items()})
+
     def step(self, scan:Scan)->np.ndarray:
         "Size of a prepared voxel in voxels of the scan."
         if self.spacing is None: return np.array(scan.hu.shape)/self.shape
@@ -310,8 +315,8 @@ class Prep:
         return [(int(b), int(a)) for b, a in zip(before, self.shape - size - before)]
 
     def __call__(self, scan:Scan)->Tensor:  # (1, x, y, z)
-        filters = [filter_matrix(n, m - sum(pad), s) for n, m, s, pad in zip(scan.hu.shape, self.shape, self.step(scan), self.pad(scan))]
         x, pads = rescale(scan.hu, self.window), self.pad(scan)
+        filters = [filter_matrix(n, m - sum(pad), s) for n, m, s, pad in zip(scan.hu.shape, self.shape, self.step(scan), pads)]
         if math.prod(map(len, filters)) > 64*math.prod(self.shape):  # next to nothing of it remains: cut before, not after
             x = along_axes(x, [F.pad(f, (0, 0, *pad)) for f, pad in zip(filters, pads)])
         else: x = F.pad(along_axes(x, filters), [n for pad in pads[::-1] for n in pad])

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .data import InputError, Prep, Scan, per_scan, seed_of, to_scan_grid
-from .dcg import DCG, DCGOutput, Pretrained, STRIDE, default_roi, refine, require_room
+from .dcg import DCG, DCGOutput, Pretrained, STRIDE, refine, require_room
 from .unet import FeaturePrior, GuidanceMap, UNet, to_grid
 
 # %% ../nbs/03_diffusion.ipynb #710ec418
@@ -152,7 +152,7 @@ class MediScope(nn.Module, Pretrained):
         about:str='', # the data that it was trained on: source, licence, limits
     ):
         super().__init__()
-        if isinstance(config, dict): config, prep = Config(**config), Prep(**{k: tuple(v) if v else v for k, v in prep.items()})
+        if isinstance(config, dict): config, prep = Config(**config), Prep.of(prep)
         self.arguments, self.about = dict(config=asdict(config), prep=asdict(prep), classes=list(classes), about=about), about
         self.config, self.prep, self.classes, c = config, prep, tuple(classes), config
         if isinstance(classes, str) or len({c for c in classes if isinstance(c, str)}) < max(2, len(classes)): raise InputError(f'classes = {classes}: expected at least two names, all different.')

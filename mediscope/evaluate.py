@@ -224,8 +224,7 @@ def same_data(run:Run, data=None, **kwargs)->'DataFrame':
     "The split of a run with the cache entry of every scan; raises `InputError` if a scan is gone or has changed."
     from mediscope.data import Prep
     config, split = run.config, run.split
-    prep = Prep(**{k: tuple(v) if v else v for k, v in config['prep'].items()})
-    table = prepared(find_scans(data or run.data, config['classes']), prep, **kwargs).set_index('path')
+    table = prepared(find_scans(data or run.data, config['classes']), Prep.of(config['prep']), **kwargs).set_index('path')
     for path, content in zip(split.path, split.content):
         if path not in table.index: raise InputError(f'{path}: a scan of this run is no longer in {data or run.data}; put it back or name the data with --data.')
         if table.content[path] != content: raise InputError(f'{path}: the scan has changed since the training; restore it, or train a new run.')

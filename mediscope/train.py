@@ -408,8 +408,7 @@ def require_unseen(name, cohort:Cohort, **kwargs):
     folder = find_checkpoint(name)
     for run in map(Run, (folder, *folder.resolve().parents[:3])):
         if not (run.folder/'split.csv').exists(): continue
-        prep = Prep(**{k: tuple(v) if v else v for k, v in run.config['prep'].items()})
-        if seen := len({*run.split.content} & {*prepared(cohort, prep, **kwargs).content}):
+        if seen := len({*run.split.content} & {*prepared(cohort, Prep.of(run.config['prep']), **kwargs).content}):
             raise InputError(f'--init {name}: {seen} of these scans belong to the run that trained it, so no answer for them would be honest; start from a model that has not seen them.')
 
 # %% ../nbs/04_train.ipynb #15a8daab
