@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_FORMAT', 'NOT_HU', 'VAL_SHARE', 'MAX_GROWTH',
            'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'InputError',
-           'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image', 'read_nifti', 'Slice', 'read_slice',
-           'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan',
-           'write_nifti', 'rescale', 'filter_matrix', 'along_axes', 'resample', 'Prep', 'to_scan_grid', 'Cohort',
-           'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans',
-           'digest', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'write_entry', 'content_of',
-           'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups',
-           'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch',
-           'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image', 'open_nifti', 'read_nifti', 'Slice',
+           'read_slice', 'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images',
+           'read_npz', 'read_scan', 'write_nifti', 'rescale', 'filter_matrix', 'along_axis', 'along_axes', 'resample',
+           'filtered', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv',
+           'index_npz', 'index_scans', 'find_scans', 'digest', 'file_digest', 'signature', 'cache_folder',
+           'cache_entry', 'publish', 'write_entry', 'content_of', 'cached_volume', 'load_volume', 'prepare_scans',
+           'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out', 'require_groups', 'assign_roles',
+           'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
+           'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, zipfile, zlib
@@ -88,7 +89,7 @@ def to_scan(
     img = nib.as_closest_canonical(img)
     hu = np.asanyarray(img.dataobj)
     if hu.dtype.kind == 'f': hu = hu.astype(np.float32)
-    if not np.isfinite(hu).all(): raise InputError(f'{path}: holds NaN or infinite values; replace them, for instance by -1000 HU.')
+    if hu.dtype.kind == 'f' and not np.isfinite(hu).all(): raise InputError(f'{path}: holds NaN or infinite values; replace them, for instance by -1000 HU.')
     return Scan(hu, img.affine, axcodes)
 
 
@@ -106,12 +107,18 @@ def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     if np.isinf(header['scl_slope']): raise InputError(f'{path}: the scaling slope is infinite; export the file again.')  # nibabel would not scale
     shape = header.get_data_shape()
     if set(shape[3:]) == {1}: header.set_data_shape(shape[:3])  # a time axis with one point
-    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f.fobj, header), header.get_best_affine())
+    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header), header.get_best_affine())
+
+def open_nifti(path):
+    "Open a file for reading, unpacked by `isal` where that is installed."
+    try: from isal import igzip
+    except ImportError: igzip = None
+    return igzip.open(path) if igzip and str(path).lower().endswith('.gz') else nib.openers.ImageOpener(path)
 
 def read_nifti(path, limit_mb:float=LIMIT_MB)->Scan:
     "Read a `.nii` or `.nii.gz` file."
     try:
-        with nib.openers.ImageOpener(path) as f:
+        with open_nifti(path) as f:
             scan = to_scan(img := nifti_image(f, path), path, limit_mb)
             f.seek(img.dataobj.offset + math.prod(img.shape)*img.get_data_dtype().itemsize)
             if len(f.read(2**20)) == 2**20: raise InputError(f'{path}: goes on after the voxels that the header claims; export it again.')
@@ -246,13 +253,12 @@ def write_nifti(
 
 # %% ../nbs/00_data.ipynb #e50f6c54
 def rescale(
-    hu:np.ndarray, # (x, y, z) HU
-    window:tuple,  # (low, high) HU
-)->Tensor:         # (x, y, z) float32
+    hu:Tensor,    # HU
+    window:tuple, # (low, high) HU
+)->Tensor:
     "Map `window` to [0, 1] and clip what lies outside."
     low, high = window
-    clipped = np.ascontiguousarray(np.clip(hu, low, high), dtype=np.float32)
-    return torch.from_numpy(clipped).sub_(low).div_(high - low)
+    return ((hu - low)/(high - low)).clamp(0, 1)
 
 # %% ../nbs/00_data.ipynb #6fcfa985
 def filter_matrix(
@@ -266,12 +272,26 @@ def filter_matrix(
     w = (1 - distance/max(step, 1)).clamp(min=0)
     return (w/w.sum(1, keepdim=True)).float()
 
+def along_axis(
+    volume:Tensor, # (x, y, z)
+    w:Tensor,      # (m, n), a band
+    axis:int,      # of n voxels
+    rows:int=16,   # in a block
+)->Tensor:         # m voxels along `axis`
+    "Multiply an axis by a matrix."
+    volume, parts = volume.movedim(axis, -1), []
+    for block in w.split(rows):
+        used = block.any(0).nonzero()
+        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+        parts.append(volume[...,first:last] @ block[:,first:last].T)
+    return torch.cat(parts, -1).movedim(-1, axis)
+
 def along_axes(
     volume:Tensor, # (x, y, z)
     matrices,      # (m, n) for each axis
 )->Tensor:         # (x', y', z')
     "Multiply each axis by its matrix, one after the other."
-    for axis, w in enumerate(matrices): volume = torch.tensordot(volume, w, dims=([axis], [1])).movedim(-1, axis)
+    for axis, w in enumerate(matrices): volume = along_axis(volume, w, axis)
     return volume
 
 def resample(
@@ -284,6 +304,23 @@ def resample(
 
 
 # %% ../nbs/00_data.ipynb #2d236c8d
+def filtered(
+    hu:np.ndarray, # (x, y, z) HU
+    window:tuple,  # (low, high) HU
+    filters:list,  # (m, n) for each axis
+    slab:int=2**19, # voxels at a time
+)->Tensor:         # (x', y', z') HU
+    "Clip a scan to `window` and multiply each axis by its matrix; in floats there is never more than a slab of it."
+    order = np.argsort([-abs(step) for step in hu.strides], kind='stable')  # slowest in memory first
+    filters = [filters[axis].flip(1) if hu.strides[axis] < 0 else filters[axis] for axis in order]
+    hu = hu[tuple(slice(None, None, -1) if step < 0 else slice(None) for step in hu.strides)].transpose(order)
+    n, parts = max(1, slab//math.prod(hu.shape[1:])), []
+    for i in range(0, len(hu), n):
+        part = torch.from_numpy(hu[i:i+n].astype(np.float32)).clamp_(*window)
+        for axis in (2, 1): part = along_axis(part, filters[axis], axis)
+        parts.append(part)
+    return along_axis(torch.cat(parts), filters[0], 0).permute(*np.argsort(order))
+
 @dataclass(frozen=True)
 class Prep:
     "HU volume of any size → volume of `shape` in [0, 1]."
@@ -315,12 +352,11 @@ class Prep:
         return [(int(b), int(a)) for b, a in zip(before, self.shape - size - before)]
 
     def __call__(self, scan:Scan)->Tensor:  # (1, x, y, z)
-        x, pads = rescale(scan.hu, self.window), self.pad(scan)
-        filters = [filter_matrix(n, m - sum(pad), s) for n, m, s, pad in zip(scan.hu.shape, self.shape, self.step(scan), pads)]
-        if math.prod(map(len, filters)) > 64*math.prod(self.shape):  # next to nothing of it remains: cut before, not after
-            x = along_axes(x, [F.pad(f, (0, 0, *pad)) for f, pad in zip(filters, pads)])
-        else: x = F.pad(along_axes(x, filters), [n for pad in pads[::-1] for n in pad])
-        return x.clamp(0, 1).half().float()[None]
+        pads = self.pad(scan)
+        filters = [F.pad(filter_matrix(n, m - sum(pad), s), (0, 0, *np.minimum(pad, 0)))  # what is cut is never computed
+                   for n, m, s, pad in zip(scan.hu.shape, self.shape, self.step(scan), pads)]
+        x = rescale(filtered(scan.hu, self.window, filters), self.window)
+        return F.pad(x, [max(n, 0) for pad in pads[::-1] for n in pad]).half().float()[None]
 
 
 # %% ../nbs/00_data.ipynb #43f0ff7c
@@ -424,7 +460,7 @@ def find_scans(data, classes=None)->Cohort:
     return cohort
 
 # %% ../nbs/00_data.ipynb #a1e0c3f2
-CACHE_FORMAT = 2  # to be raised when reading, `Prep` or the layout of an entry changes
+CACHE_FORMAT = 3  # to be raised when reading, `Prep` or the layout of an entry changes
 
 def digest(*parts:bytes)->str: return hashlib.blake2b(b'\0'.join(parts), digest_size=16).hexdigest()
 
@@ -536,7 +572,7 @@ def check_scans(data, classes=None, **kwargs)->Check:
     mixed = table.groupby('group').label.nunique()
     if (mixed > 1).any(): notes.append(f'{(mixed > 1).sum()} groups have scans of several classes; each stays in one fold.')
     if not (official or '#' in ''.join(table.path[:1])):
-        water = rescale(np.zeros(1), prep.window).half().item()
+        water = rescale(torch.zeros(()), prep.window).half().item()
         notes += [NOT_HU.format(path) for path, entry in zip(table.path, table.entry) if load_volume(entry).min() >= water]
     fewest = table.groupby('label').group.nunique()
     if not official and len(fewest) and fewest.min() < 3:
