@@ -214,6 +214,7 @@ VARIANTS = [
 
 class Remembered:
     "Stands for `augment` and for the volumes that it returns: what a frozen DCG says of them is computed once."
+    still = False
     def __init__(self, augment, memory): self.augment, self.memory = augment, memory
 
     def __call__(self, volume, seeds):

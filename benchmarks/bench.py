@@ -103,7 +103,7 @@ def learned(recipe, run, fold, parts, lr, file):
     net = recipe.make(run, fold).to(device)
     if not file.exists():
         augment, val = Augment(**config['augment']), parts['val']
-        label = torch.tensor([int(val[i].label) for i in range(len(val))])
+        label = val.label
         loss = lambda m, b, epoch: recipe.loss(m, b, augment(b.volume, batch_seeds(b, 0, epoch)))
         fit(net, loss, lambda m: scores(answers_of(m, val), label), parts['train'], recipe.epochs, config['training']['batch_size'], lr, device=device,
             settle=recipe.settle, patience=recipe.patience, state=file.with_suffix('.part'), name=file.stem)

@@ -671,6 +671,11 @@ class Augment:
     noise: float = .02        # largest standard deviation, in units of the window
     extent: tuple = (1.,1.,1.) # relative lengths of the sides
 
+    @property
+    def still(self)->bool:
+        "Whether nothing is ever changed."
+        return not (self.rotate or self.scale or self.shift or self.flips or self.brightness or self.contrast or self.noise)
+
     def matrices(self, u:Tensor)->Tensor:
         "Affine maps (b, 3, 4) in the normalised coordinates of `F.affine_grid`, from uniform numbers u (b, 10) in [-1, 1]."
         a, b, c = (u[:,:3]*self.rotate*torch.pi/180).unbind(1)
@@ -691,6 +696,7 @@ class Augment:
         x:Tensor, # (b, 1, x, y, z) in [0, 1]
         seeds,    # (b,) one seed a scan
     )->Tensor:
+        if self.still: return x
         u = per_scan(torch.rand, seeds, 13).mul(2).sub(1)
         grid = F.affine_grid(self.matrices(u).to(x), x.shape, align_corners=False)
         x = F.grid_sample(x, grid, align_corners=False)
@@ -706,12 +712,17 @@ class Batch(NamedTuple):
 
 class Volumes(torch.utils.data.Dataset):
     "The prepared volumes of the rows `index` of a table."
-    def __init__(self, entries, labels, index):
-        self.entries, self.labels, self.index = list(entries), torch.tensor(np.asarray(labels)), [int(i) for i in index]
+    def __init__(self, entries, labels, index, read=load_volume):
+        self.entries, self.labels, self.index, self.read = list(entries), torch.tensor(np.asarray(labels)), [int(i) for i in index], read
     def __len__(self): return len(self.index)
     def __getitem__(self, i):
         row = self.index[i]
-        return Batch(load_volume(self.entries[row]), self.labels[row], row)
+        return Batch(self.read(self.entries[row]), self.labels[row], row)
+    @property
+    def label(self)->Tensor: return self.labels[self.index]  # (n,) in order
+    def unread(self)->'Volumes':
+        "The same scans, of which no voxel is read: every volume is empty."
+        return Volumes(self.entries, self.labels, self.index, read=lambda entry: torch.empty(0))
 
 def make_loader(volumes:Volumes, batch_size:int, seed=None)->torch.utils.data.DataLoader:
     "Batches in order, or shuffled where a seed is given."

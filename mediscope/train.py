@@ -229,18 +229,21 @@ def train_dcg(model:MediScope, train:Volumes, val:Volumes, augment, seed:int, de
     @torch.no_grad()
     def validate(dcg):
         p = torch.cat([dcg(b.volume.to(device)).logits.float().softmax(1) for b in make_loader(val, 8)])
-        return scores(p, torch.tensor([val[i].label for i in range(len(val))]).to(device))
+        return scores(p, val.label.to(device))
     return fit(model.dcg, loss, validate, train, seed=seed, device=device, settle=.75, **kwargs)
 
 def train_diffusion(model:MediScope, train:Volumes, val:Volumes, augment, seed:int, device, **kwargs)->list:
     "Phase 2, the DCG frozen; returns the history."
     model.to(device).freeze_dcg()
-    guide, label = guides(model, val), torch.tensor([val[i].label for i in range(len(val))]).to(device)
+    guide, label = guides(model, val), val.label.to(device)
     model.temperature.fill_(fit_temperature(guide.logits, label))
+    if augment.still: known, place, train = guides(model, train), {row: i for i, row in enumerate(train.index)}, train.unread()
+    def of(m, batch, seeds)->Guide:
+        if augment.still: return Guide(*[part[[place[row] for row in batch.index.tolist()]] for part in known])
+        with torch.autocast(device.type, enabled=False): return m.guide(augment(batch.volume, seeds))  # as precise as in prediction
     def loss(m, batch, epoch):
         seeds = batch_seeds(batch, seed, epoch)
-        with torch.autocast(device.type, enabled=False): guide = m.guide(augment(batch.volume, seeds))  # as precise as in prediction
-        return diffusion_loss(m, guide, batch.label, seeds)
+        return diffusion_loss(m, of(m, batch, seeds), batch.label, seeds)
     def validate(m): return scores(m.sample(guide, steps=1, draws=1).probability.float(), label)
     return fit(model, loss, validate, train, seed=seed, device=device, patience=.5, **kwargs)
 
