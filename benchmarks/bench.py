@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
-from mediscope.data import Augment, InputError, make_loader, publish
+from mediscope.data import Augment, InputError, digest, make_loader, publish
 from mediscope.diffusion import MediScope
 from mediscope.evaluate import Report, predict_run, protocol, summarise, without_nan
 from mediscope.train import batch_seeds, fit, load_state, parts_of, pick_device, plan, read_csv, save_state, scores, train, versions, write_csv
@@ -242,7 +242,8 @@ def benchmark(name, args, baselines, **settings):
             start = time.process_time()
             new, facts = answer(run, split)
             minutes = round((time.process_time() - start)/60, 1)
-            facts = dict(commit=COMMIT, minutes=minutes, device=device, versions=versions(), split=run.config['split_hash']) | facts
+            roles = digest(run.split.drop(columns='content').to_csv(index=False).encode())
+            facts = dict(commit=COMMIT, minutes=minutes, device=device, versions=versions(), split=roles) | facts
             store(name, seed, run, model, new, facts)
     results = {seed: reported(name, seed, args.data, settings) for seed in range(99) if 'mediscope' in stored(name, seed)[1]}
     if results: write_json(dict(benchmark=name, title=args.title, commit=COMMIT, seeds=results), ROOT/'mediscope/results'/f'{name}.json')

@@ -9,11 +9,11 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'read_slice', 'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images',
            'read_npz', 'read_scan', 'write_nifti', 'rescale', 'filter_matrix', 'along_axis', 'along_axes', 'resample',
            'filtered', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv',
-           'index_npz', 'index_scans', 'find_scans', 'digest', 'file_digest', 'signature', 'cache_folder',
-           'cache_entry', 'publish', 'write_entry', 'content_of', 'cached_volume', 'load_volume', 'prepare_scans',
-           'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out', 'require_groups', 'assign_roles',
-           'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
-           'download_mosmed']
+           'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature',
+           'cache_folder', 'cache_entry', 'publish', 'write_entry', 'content_of', 'cached_volume', 'load_volume',
+           'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out', 'require_groups',
+           'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'Augment', 'Batch', 'Volumes', 'make_loader',
+           'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, zipfile, zlib
@@ -464,6 +464,16 @@ CACHE_FORMAT = 3  # to be raised when reading, `Prep` or the layout of an entry 
 
 def digest(*parts:bytes)->str: return hashlib.blake2b(b'\0'.join(parts), digest_size=16).hexdigest()
 
+def fingerprint(
+    scan:Scan,
+    window:tuple, # HU that are told apart
+    side:int=128, # voxels looked at along an axis, at most
+)->str:
+    "Hash of what a scan shows within `window`."
+    low, high = window
+    seen = scan.hu[tuple(slice(None, None, -(-n//side)) for n in scan.hu.shape)].astype(np.float64).clip(low, high)
+    return digest(repr(scan.hu.shape).encode(), np.rint((seen - low)*(65535/(high - low))).astype(np.uint16).tobytes())
+
 def file_digest(path:Path)->bytes:
     "Hash of the bytes of a file, of which one megabyte at a time is in memory."
     h = hashlib.blake2b()
@@ -500,24 +510,25 @@ def publish(path:Path, write):
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
-def write_entry(to:Path, volume:np.ndarray):
-    "An entry of the cache: a `.npy` file, and behind it the hash of its bytes."
+def write_entry(to:Path, volume:np.ndarray, content:str):
+    "An entry of the cache: a `.npy` file, and behind it the `fingerprint` of the scan and the hash of all before."
     raw = io.BytesIO()
     np.save(raw, volume)
+    raw.write(content.encode())
     to.write_bytes(raw.getvalue() + digest(raw.getvalue()).encode())
 
 def content_of(entry:Path)->str|None:
-    "The hash of the volume in an entry; None if it is not what was written, or nothing was."
-    raw = entry.read_bytes() if entry.exists() else b''
-    if raw[-len(digest()):] != digest(raw[:-len(digest())]).encode(): return None
-    return digest(np.load(entry, mmap_mode='r').tobytes())
+    "The `fingerprint` of the scan in an entry; None if the entry is not what was written, or nothing was."
+    raw, n = entry.read_bytes() if entry.exists() else b'', len(digest())
+    return raw[-2*n:-n].decode() if raw[-n:] == digest(raw[:-n]).encode() else None
 
 def cached_volume(path, prep:Prep, folder=None, limit_mb:float=LIMIT_MB)->Path:
     "Prepare a scan unless the cache has it, undamaged; returns the entry, a `.npy` of halves (x, y, z)."
     entry = cache_entry(path, prep, folder, limit_mb)
     if not content_of(entry):
-        volume = prep(read_scan(path, limit_mb))[0].half().numpy()
-        publish(entry, lambda to: write_entry(to, volume))
+        scan = read_scan(path, limit_mb)
+        volume, content = prep(scan)[0].half().numpy(), fingerprint(scan, prep.window)
+        publish(entry, lambda to: write_entry(to, volume, content))
     return entry
 
 def load_volume(entry)->Tensor:  # (1, x, y, z)
