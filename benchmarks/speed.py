@@ -67,9 +67,9 @@ def alone(code, **env):
 
 
 def peak_mb(before, code):
-    "MB that a fresh process needs at most for `code`, beyond the most that it needed for `before` (Linux)."
+    "MB that a fresh process needs at most for `code`, beyond the most that it needed for `before` (Linux); large blocks go back to the system when they are freed."
     peak = "int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])/1024"
-    return float(alone(f'{before}\nmark = {peak}\n{code}\nprint({peak} - mark)').split()[-1])
+    return float(alone(f'{before}\nmark = {peak}\n{code}\nprint({peak} - mark)', MALLOC_MMAP_THRESHOLD_='1000000').split()[-1])
 
 
 # --- inputs ---
