@@ -107,7 +107,7 @@ def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     if np.isinf(header['scl_slope']): raise InputError(f'{path}: the scaling slope is infinite; export the file again.')  # nibabel would not scale
     shape = header.get_data_shape()
     if set(shape[3:]) == {1}: header.set_data_shape(shape[:3])  # a time axis with one point
-    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header), header.get_best_affine())
+    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header, mmap=False), header.get_best_affine())
 
 def igzip()->tuple: # (function that opens a .gz file, what it raises where the stream is damaged)
     "Of `isal` where that is installed, of Python elsewhere."
