@@ -1,6 +1,6 @@
 """What every stage costs, as a ratio to something that everybody knows, run in turn on the same machine.
 
-Times are medians of five alternating runs on one core, unless a row says otherwise; memory is the peak of a fresh
+`make bench` runs it. Times are medians of five alternating runs on one core, unless a row says otherwise; memory is the peak of a fresh
 process above what it held before. `--only WORD` runs the rows whose name holds the word and writes nothing.
 Writes `mediscope/results/speed.json`.
 """
@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from bench import COMMIT, ROOT, write_json
-from mediscope.data import Augment, Prep, Volumes, find_scans, make_loader, prepare_scans, publish, read_scan, write_entry, write_nifti
+from mediscope.data import Augment, Prep, Scan, Volumes, find_scans, make_loader, prepare_scans, publish, read_scan, write_entry, write_nifti
 from mediscope.dcg import DCG, dcg_loss
 from mediscope.diffusion import Config, MediScope
 from mediscope.train import train_diffusion, versions
@@ -81,7 +81,9 @@ def folder(): return Path(tempfile.mkdtemp())
 @lru_cache(maxsize=None)
 def chest():
     "A real CT of 512×512×64 voxels as `.nii.gz`."
-    found = [p for p in sorted((ROOT.parent/'shared/data/chest-ct').glob('*.nii.gz')) if nib.load(p).shape == (512, 512, 64)]
+    place = ROOT.parent/'shared/data/chest-ct'
+    found = [p for p in sorted(place.glob('*.nii.gz')) if nib.load(p).shape == (512, 512, 64)]
+    if not found: raise SystemExit(f'{place}: no CT of 512×512×64 voxels; put one there as .nii.gz.')
     return found[0]
 
 
@@ -255,6 +257,54 @@ for name in ('resnet18', 'densenet121'):
 def _(): return in_turn(lambda: alone('import mediscope.train'), lambda: alone('import torch'))
 
 
+# --- growth ---
+
+def training_of(side):
+    "A training step of the DCG on one cube."
+    net, x, label = DCG(2).train(), torch.rand(1, 1, side, side, side), torch.tensor([1])
+    def step():
+        net.zero_grad()
+        dcg_loss(net(x), label).backward()
+    return step
+
+
+def preparing(n):
+    "The preparation of n scans of 32³ voxels, which differ by a voxel."
+    scan, place = Scan(np.zeros((32, 32, 32), np.int16), np.diag([8., 8, 8, 1])), folder()/f'many-{n}'
+    for i in range(n):
+        hu = scan.hu.copy()
+        hu[0,0,0] = i
+        publish(place/f'{"ab"[i % 2]}/{i}.nii.gz', lambda to: write_nifti(to, hu, scan))
+    cohort, turn = find_scans(place), iter(range(99))
+    return lambda: prepare_scans(cohort, Prep((32, 32, 32)), folder()/f'cache-{n}-{next(turn)}', 1)
+
+
+def asking(steps=10, draws=8, **config):
+    "A prediction."
+    model = fresh(**config).eval()
+    return lambda: model.sample(model.guide(batch()[:1]), steps=steps, draws=draws)
+
+
+GROWTH = {  # what grows → (a task of that size, sizes)
+    'voxels, training step of the DCG': (lambda n: training_of(round(n**(1/3))), [s**3 for s in (64, 96, 128, 192, 256)]),
+    'scans, prepared': (preparing, (50, 200, 800)),
+    'DDIM steps, prediction': (lambda n: asking(steps=n), (5, 10, 20, 50, 100)),
+    'draws, prediction': (lambda n: asking(draws=n), (1, 4, 16, 64, 256)),
+    'regions, prediction': (lambda n: asking(regions=n), (1, 3, 8, 16)),
+    'grid points, prediction': (lambda n: asking(points=round(n**(1/3))), (1, 8, 64, 512)),
+}
+
+
+def growth(task, sizes):
+    "Median seconds for every size, after one unmeasured call."
+    found = []
+    for n in sizes:
+        run = task(n)
+        run()
+        found.append(median(seconds(run) for _ in range(3)))
+    return dict(sizes=list(sizes), seconds=found, exponent=float(np.log(found[-1]/found[-2])/np.log(sizes[-1]/sizes[-2])))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--only', default='', metavar='WORD', help='rows whose name holds it')
@@ -269,7 +319,9 @@ def main():
         found.append(dict(stage=name, against=against, target=target, faster=faster, ratio=ratio, met=met, **cost._asdict()))
         print(f"{name:42} {ratio:6.2f} times {'as fast as' if faster else 'the cost of'} {against} ({'at least' if faster else 'at most'} {target}{'' if met else ': missed'}; "
               f"{cost.ours:.3g} and {cost.theirs:.3g} {cost.unit}) {cost.note}", flush=True)
-    if not args.only: write_json(dict(benchmark='speed', commit=COMMIT, versions=versions(), cores=os.cpu_count(), rows=found), ROOT/'mediscope/results/speed.json')
+    grown = {name: growth(*g) for name, g in GROWTH.items() if args.only in name}
+    for name, g in grown.items(): print(f"{name:42} grows with the power {g['exponent']:.2f} at its end: {', '.join(f'{n:,}: {t:.3g} s' for n, t in zip(g['sizes'], g['seconds']))}")
+    if not args.only: write_json(dict(benchmark='speed', commit=COMMIT, versions=versions(), cores=os.cpu_count(), rows=found, growth=grown), ROOT/'mediscope/results/speed.json')
 
 
 if __name__ == '__main__': main()
