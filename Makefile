@@ -21,6 +21,9 @@ torture: .venv/dev    ## hostile files and leaks of patients, the long form (min
 	@$(bin)/python torture/leaks.py
 	@$(bin)/python torture/hostile.py --long
 
+bench: .venv/bench    ## what every stage costs, beside what it is compared with (minutes; needs ../shared)
+	@OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(bin)/python benchmarks/speed.py
+
 readme: .venv/dev    ## README.md from nbs/index.ipynb
 	@$(bin)/python .ci/readme.py
 
@@ -32,7 +35,7 @@ clean:    ## remove what make made
 
 # One environment for all: torch is most of the minute that it takes. The install is editable,
 # so a change of the code needs no other (pip warns of folders that are called mediscope, too);
-# a stamp file marks each of the three stages.
+# a stamp file marks each of its stages.
 install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
 
 .venv/runtime: setup.py settings.ini constraints.txt
@@ -48,9 +51,14 @@ install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
 	@$(install) '.[dev]'
 	@touch $@
 
+.venv/bench: .venv/runtime
+	@echo 'adding what the comparison needs'
+	@$(install) '.[fast,baselines]'
+	@touch $@
+
 .venv/docs: .venv/runtime
 	@echo 'adding what the documentation needs'
 	@$(install) '.[docs]'
 	@touch $@
 
-.PHONY: help demo test torture readme docs clean
+.PHONY: help demo test torture bench readme docs clean
