@@ -74,8 +74,8 @@ def peak_mb(before, code):
 
 # --- inputs ---
 
-@lru_cache(maxsize=None)
-def folder(): return Path(tempfile.mkdtemp())
+TEMPORARY = tempfile.TemporaryDirectory()  # removed at the end
+def folder(): return Path(TEMPORARY.name)
 
 
 @lru_cache(maxsize=None)
@@ -189,7 +189,7 @@ def _():
     return in_turn(lambda: Augment()(batch(), seeds), lambda: [with_scipy(v, rng) for v in batch()[:,0].numpy()])
 
 
-def training_step(net, loss=lambda said, label: dcg_loss(said, label)):
+def training_step(net, loss=dcg_loss):
     "Forwards and backwards on a batch."
     label = torch.arange(BATCH) % 2
     net.train()

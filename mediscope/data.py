@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_FORMAT', 'NOT_HU', 'VAL_SHARE', 'MAX_GROWTH',
            'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'InputError',
-           'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image', 'igzip', 'open_nifti', 'read_nifti',
+           'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image', 'unpacker', 'open_nifti', 'read_nifti',
            'Slice', 'read_slice', 'is_dicom', 'pixel_bytes', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images',
            'read_npz', 'read_scan', 'write_nifti', 'rescale', 'filter_matrix', 'along_axis', 'along_axes', 'resample',
            'filtered', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv',
@@ -109,7 +109,7 @@ def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     if set(shape[3:]) == {1}: header.set_data_shape(shape[:3])  # a time axis with one point
     return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header, mmap=False), header.get_best_affine())
 
-def igzip()->tuple: # (function that opens a .gz file, what it raises where the stream is damaged)
+def unpacker()->tuple: # (function that opens a .gz file, what it raises where the stream is damaged)
     "Of `isal` where that is installed, of Python elsewhere."
     try: from isal import igzip, isal_zlib
     except ImportError: return nib.openers.ImageOpener, zlib.error
@@ -117,7 +117,7 @@ def igzip()->tuple: # (function that opens a .gz file, what it raises where the 
 
 def open_nifti(path):
     "Open a file for reading."
-    return (igzip()[0] if str(path).lower().endswith('.gz') else nib.openers.ImageOpener)(path)
+    return (unpacker()[0] if str(path).lower().endswith('.gz') else nib.openers.ImageOpener)(path)
 
 def read_nifti(path, limit_mb:float=LIMIT_MB)->Scan:
     "Read a `.nii` or `.nii.gz` file."
@@ -128,7 +128,7 @@ def read_nifti(path, limit_mb:float=LIMIT_MB)->Scan:
             if len(f.read(2**20)) == 2**20: raise InputError(f'{path}: goes on after the voxels that the header claims; export it again.')
         return scan
     except InputError: raise
-    except (nib.spatialimages.HeaderDataError, OSError, EOFError, igzip()[1], ValueError, OverflowError, KeyError) as e:
+    except (nib.spatialimages.HeaderDataError, OSError, EOFError, zlib.error, unpacker()[1], ValueError, OverflowError, KeyError) as e:
         raise InputError(f'{path}: damaged or not a NIfTI file ({type(e).__name__}: {e}); copy or download it again.') from e
 
 
