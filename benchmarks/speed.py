@@ -317,7 +317,7 @@ def main():
         ratio = cost.theirs/cost.ours if faster else cost.ours/cost.theirs
         met = ratio >= target if faster else ratio <= target
         found.append(dict(stage=name, against=against, target=target, faster=faster, ratio=ratio, met=met, **cost._asdict()))
-        print(f"{name:42} {ratio:6.2f} times {'as fast as' if faster else 'the cost of'} {against} ({'at least' if faster else 'at most'} {target}{'' if met else ': missed'}; "
+        print(f"{name:42} {ratio:6.2f} times {'the cost of' if not faster else 'as fast as' if cost.unit == 's' else 'less than'} {against} ({'at least' if faster else 'at most'} {target}{'' if met else ': missed'}; "
               f"{cost.ours:.3g} and {cost.theirs:.3g} {cost.unit}) {cost.note}", flush=True)
     grown = {name: growth(*g) for name, g in GROWTH.items() if args.only in name}
     for name, g in grown.items(): print(f"{name:42} grows with the power {g['exponent']:.2f} at its end: {', '.join(f'{n:,}: {t:.3g} s' for n, t in zip(g['sizes'], g['seconds']))}")
