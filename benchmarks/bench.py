@@ -6,7 +6,8 @@ beside it. What is there is not trained again, so a benchmark can be made in sev
 forgets an answer and what was trained for it. From all the answers it writes `mediscope/results/NAME.json`.
 
 A network is trained by the loop of the package on the same folds, with the same preprocessing, augmentation,
-averaging of weights and choice of the epoch; its learning rate is chosen on the validation part of the first fold.
+averaging of weights and choice of the epoch; its learning rate is chosen on the validation part of the first fold,
+from three, or more while the highest is the best.
 Times are those of the processor, so a pause does not count.
 
 A model is a function of a run and its table (the split with the cache entries) that returns what to store:
@@ -36,7 +37,7 @@ from torch import nn
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT/'benchmarks/predictions'
-RATES = 3e-4, 1e-3, 3e-3  # learning rates to choose from
+RATES = 3e-4, 1e-3, 3e-3  # learning rates to choose from; higher ones too, while the highest is the best
 
 
 def git(*args): return subprocess.run(['git', *args], cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -121,8 +122,11 @@ def network(name, recipe):
         file = lambda fold, rate: run.folder/f'state/{name}-{fold}-{rate:g}.safetensors'
         folds = dict(tests(run, table))
         fold, parts = next(iter(folds.items()))
-        tried = {rate: learned(recipe, run, fold, parts, rate, file(fold, rate))[1] for rate in RATES}
-        best = min(RATES, key=lambda rate: tried[rate]['val_nll'])
+        tried, rates = {}, list(RATES)
+        for rate in rates:
+            tried[rate] = learned(recipe, run, fold, parts, rate, file(fold, rate))[1]
+            best = min(tried, key=lambda r: tried[r]['val_nll'])
+            if best == rate == rates[-1]: rates.append(float(f'{rate*10/3:.0e}'))
         nets = {fold: learned(recipe, run, fold, parts, best, file(fold, best)) for fold, parts in folds.items()}
         answers = {fold: answers_of(nets[fold][0], parts['test']).double().numpy() for fold, parts in folds.items()}
         facts = dict(epochs=recipe.epochs, rate=best, validation_loss_by_rate={f'{rate:g}': f['val_nll'] for rate, f in tried.items()})
@@ -153,10 +157,15 @@ def resnet18(run, fold):
 
 
 def densenet121(run, fold):
-    "It halves a volume five times, so one of less than 32 voxels is doubled before."
+    "It halves a volume five times, so a smaller one is padded to 32 voxels."
     from monai.networks.nets import DenseNet121
-    net = DenseNet121(3, 1, len(run.config['classes']))
-    return net if min(run.config['prep']['shape']) >= 32 else nn.Sequential(nn.Upsample(scale_factor=2, mode='trilinear'), net)
+    short = [max(32 - n, 0) for n in reversed(run.config['prep']['shape'])]  # of `pad`, the last axis first
+    return nn.Sequential(nn.ConstantPad3d([side for s in short for side in (s//2, s - s//2)], 0.), DenseNet121(3, 1, len(run.config['classes'])))
+
+
+def densenet121_half(run, fold):
+    "At half the resolution, where a training at the whole would take ten hours of a processor."
+    return nn.Sequential(nn.AvgPool3d(2), densenet121(run, fold))
 
 
 def head(run, fold):

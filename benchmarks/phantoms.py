@@ -3,10 +3,11 @@
 From random weights phase 1 stays at chance for tens of epochs on 160 such scans, so it starts from the
 shipped `phantom`, which has seen other, easier phantoms (difficulty 0). The networks start from random weights.
 """
-from bench import arguments, benchmark, header, networks, phantoms
+from bench import Recipe, arguments, benchmark, densenet121_half, header, network, networks, phantoms
 
 SETTINGS = dict(init='phantom', epochs_dcg=12, epochs_diffusion=8, batch_size=4, lr=1e-3)
 
 if __name__ == '__main__':
     args = arguments(__doc__, seeds=(0,))
-    benchmark('phantoms', args, header(phantoms(args.data, n=200)) | networks(epochs=15), **SETTINGS)
+    halved = network('densenet121_half', Recipe(densenet121_half, 15))
+    benchmark('phantoms', args, header(phantoms(args.data, n=200)) | networks(epochs=15) | halved, **SETTINGS)
