@@ -28,10 +28,10 @@ def check(args):
     print('no problems')
 
 def train(args):
-    from mediscope.train import train as fit_run
+    from mediscope.train import leads, train as fit_run
     keys = ('classes', 'shape', 'spacing', 'folds', 'epochs_dcg', 'epochs_diffusion', 'batch_size', 'lr', 'seed', 'device', 'limit_mb', 'roi', 'about', 'init')
     run = fit_run(args.data, args.out, **{k: v for k in keys if (v := getattr(args, k)) is not None})
-    print(f'trained: {run.folder}; next: mediscope evaluate {run.folder}')
+    if leads(): print(f'trained: {run.folder}; next: mediscope evaluate {run.folder}')
 
 def evaluate(args):
     from mediscope.evaluate import evaluate as evaluate_run

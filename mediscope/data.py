@@ -543,17 +543,18 @@ def prepare_scans(
     cohort:Cohort,
     prep:Prep,
     folder=None, # cache; default `cache_folder()`
-    jobs=None,   # scans at once; default: one per core
+    jobs=None,   # scans at once; default: one per core, or as many as a cluster has workers
     limit_mb:float=LIMIT_MB,
 )->tuple:        # (table with columns entry and content, problems)
     "Prepare every scan of a cohort into the cache."
     from joblib import Parallel, delayed
+    root, folder = cohort.root, Path(folder or cache_folder())
     def prepare(path):
         try:
-            entry = cached_volume(cohort.root/path, prep, folder, limit_mb)
+            entry = cached_volume(root/path, prep, folder, limit_mb)
             return str(entry), content_of(entry)
         except InputError as e: return str(e), None
-    parallel = Parallel(n_jobs=jobs or os.cpu_count(), prefer='threads', return_as='generator')
+    parallel = Parallel(n_jobs=jobs or -1, prefer='threads', return_as='generator')
     results = list(tqdm(parallel(delayed(prepare)(p) for p in cohort.table.path), 'prepare', len(cohort.table), unit='scan', disable=None))
     problems = [message for message, content in results if content is None]
     return cohort.table.assign(entry=[r[0] for r in results], content=[r[1] for r in results]), problems

@@ -4,25 +4,28 @@
 
 # %% auto #0
 __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices', 'save_state', 'load_state', 'optimiser_tensors',
-           'restore_optimiser', 'Objective', 'precision', 'Fit', 'fit', 'scores', 'fit_temperature', 'guides',
-           'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'lock',
-           'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop', 'default_augment',
-           'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'start_from', 'require_unseen',
-           'plan', 'train', 'train_in_processes', 'train_in_process', 'train_folds']
+           'restore_optimiser', 'Objective', 'precision', 'under_torchrun', 'leads', 'meet', 'agreed', 'Fit', 'fit',
+           'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_csv',
+           'write_csv', 'open_run', 'lock', 'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop',
+           'default_augment', 'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'start_from',
+           'require_unseen', 'plan', 'train', 'train_in_processes', 'train_in_process', 'train_together', 'held',
+           'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import json, math, sys, time
+import atexit, json, math, os, sys, time, warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
 from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, assign_roles, digest, find_scans, hold_out,
                             make_loader, merge_groups, official_roles, prepared, publish, seed_of)
-from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, require_same_shapes
+from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, over_processes, processes, require_same_shapes
 from .diffusion import Config, Guide, MediScope, diffusion_loss
 
 # %% ../nbs/04_train.ipynb #3f75945d
@@ -88,6 +91,23 @@ def precision(device:torch.device)->str:
     if device.type != 'cuda': return 'no'  # in bf16, torch 2.13 leaves the weight gradient of a 3×3×3 convolution on 2×2×2 voxels undefined
     return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
 
+# %% ../nbs/04_train.ipynb #70c4a002
+def under_torchrun()->bool: return 'TORCHELASTIC_RUN_ID' in os.environ and int(os.environ['WORLD_SIZE']) > 1
+
+def leads()->bool:
+    "Whether this process is the one that writes: the first of those that train together."
+    return not under_torchrun() or os.environ['RANK'] == '0'
+
+def meet():
+    "Wait for the processes that train together."
+    if processes() > 1: dist.barrier()
+
+def agreed(value):
+    "The value that the first of the processes has."
+    said = [value]
+    if processes() > 1: dist.broadcast_object_list(said)
+    return said[0]
+
 # %% ../nbs/04_train.ipynb #daa06b1c
 class Fit:
     "All that changes while a module is trained."
@@ -106,35 +126,41 @@ class Fit:
         self.best, self.best_epoch, self.lowest, self.history = {}, -1, math.inf, []
         self.parts = 1  # that a batch is taken in
 
+    def share(self, batch)->tuple:
+        "What this process takes of a batch, on its device, and how many scans a process takes on average: all of them, where scans are fewer than processes."
+        n, all = processes(), len(batch[0])
+        mine, mean = (slice(self.accelerator.process_index, None, n), all/n) if all >= n else (slice(None), all)
+        return Batch(*[v[mine].to(self.accelerator.device, non_blocking=True) for v in batch]), mean
+
     def epoch(self, loader, epoch:int)->float:
         "Train on every batch once; returns the mean loss."
         self.module.train()
         losses = []
-        for batch in self.accelerator.prepare_data_loader(loader):
-            losses.append(self.gradients(Batch(*batch), epoch))
+        for batch in loader:
+            losses.append(self.gradients(*self.share(batch), epoch))
             self.accelerator.clip_grad_norm_(self.trained, 1.)
             self.opt.step()
             self.schedule.step()
             self.average.update_parameters(self.module)
-        return torch.stack(losses).mean().item()
+        return (over_processes(torch.stack(losses).mean())/processes()).item()
 
-    def gradients(self, batch:Batch, epoch:int)->Tensor:
-        "Gradients of the mean loss of a batch, in smaller parts where the memory is too small; returns the loss."
+    def gradients(self, batch:Batch, mean:float, epoch:int)->Tensor:
+        "Gradients of the loss of a batch over `mean` scans, in smaller parts where the memory is too small; returns the loss."
         n, total = len(batch.label), 0
         self.opt.zero_grad()
         try:
             for part in map(Batch._make, zip(*[v.chunk(self.parts) for v in batch])):
-                with self.accelerator.autocast(): loss = self.objective(part, epoch)*(len(part.label)/n)
+                with self.accelerator.autocast(): loss = self.objective(part, epoch)*(len(part.label)/mean)
                 self.accelerator.backward(loss)
                 total = total + loss.detach()
             return total
         except torch.cuda.OutOfMemoryError as e:
-            if self.parts >= n: raise InputError('the memory of the GPU is too small for one scan; ask for a smaller --shape, or --device cpu.') from e
+            if self.parts >= n or processes() > 1: raise InputError(f'the memory of the GPU is too small for {-(-n//self.parts)} scans at once; ask for a smaller --shape or --batch-size, or --device cpu.') from e
             self.parts *= 2
             tqdm.write(f'The memory of the GPU is too small for {-(-2*n//self.parts)} scans at once; {-(-n//self.parts)} at a time, the same {n} a step.')
         loss = part = total = None  # they hold the graph that was too large
         torch.cuda.empty_cache()
-        return self.gradients(batch, epoch)
+        return self.gradients(batch, mean, epoch)
 
     def record(self, row:dict, candidate:bool):
         "Add an epoch to the history; keep its weights if it is a candidate and better than all before."
@@ -178,20 +204,20 @@ def fit(
     run = Fit(module, loss, epochs*-(-len(volumes)//batch_size), lr, device)
     if state and Path(state).exists():
         run.load(state)
-        report(run.history)
-    elif not settle: run.record(dict(epoch=0, loss=None, **validate(module.eval()), lr=0.), True)
+        if leads(): report(run.history)
+    elif not settle: run.record(agreed(dict(epoch=0, loss=None, **validate(module.eval()), lr=0.)), True)
     done = run.history[-1]['epoch'] if run.history else 0
-    progress = tqdm(range(done + 1, epochs + 1), name, epochs, initial=done, unit='epoch', disable=None)
+    progress = tqdm(range(done + 1, epochs + 1), name, epochs, initial=done, unit='epoch', disable=None if leads() else True)
     for epoch in progress:
         if 0 <= run.best_epoch < epoch - max(5, patience*epochs): break
         train_loss = run.epoch(make_loader(volumes, batch_size, seed_of(seed, epoch)), epoch)
-        row = dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0])
+        row = agreed(dict(epoch=epoch, loss=train_loss, **validate(run.average.module.eval()), lr=run.schedule.get_last_lr()[0]))
         run.record(row, epoch > settle*epochs)
-        if state: run.save(state)
-        report(run.history)
+        if state and leads(): run.save(state)
+        if leads(): report(run.history)
         progress.set_postfix(loss=f'{train_loss:.3f}', val_nll=f"{row['val_nll']:.3f}")
     if not run.best: raise RuntimeError(f'{name}: the validation loss was never finite; lower the learning rate.')
-    tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, number {run.best_epoch} kept, validation log loss {run.lowest:.3f}')
+    if leads(): tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, number {run.best_epoch} kept, validation log loss {run.lowest:.3f}')
     module.load_state_dict(run.best)
     return run.history
 
@@ -378,8 +404,10 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
         report = lambda history: write_history(run, fold, name, history)
         function(model, parts['train'], parts['val'], augment, seed_of(seed, len(name)), device, epochs=epochs, batch_size=s['batch_size'], lr=s['lr'],
                  state=resume, report=report, name=f'fold {fold}, {name}')
-        (model.dcg if done == 'dcg' else model).save_pretrained(folder/done, **facts)
-        resume.unlink()
+        if leads():
+            (model.dcg if done == 'dcg' else model).save_pretrained(folder/done, **facts)
+            resume.unlink()
+        meet()
     phase('dcg', train_dcg, s['epochs_dcg'], 'dcg')
     model.dcg.load_state_dict(DCG.from_pretrained(folder/'dcg').state_dict())
     phase('diffusion', train_diffusion, s['epochs_diffusion'], 'model')
@@ -457,7 +485,9 @@ def train(
     **settings,  # of `plan`
 )->Run:
     """Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted.
-    With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`."""
+    With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`.
+    Under torchrun, its processes share every batch instead."""
+    if under_torchrun(): return train_together(data, out, device, settings)
     devices = pick_devices(device)  # before anything is written
     run, table = plan(data, out, **settings)
     devices = devices[:max(1, len(run.unfinished()))]
@@ -481,14 +511,41 @@ def train_in_process(i:int, devices:list, data, out, settings:dict, said):
         said.put(e.problems)
         raise SystemExit(2) from e
 
+def train_together(data, out, device, settings:dict)->Run:
+    "One fold after the other by all processes that torchrun has started, on a GPU each or on the CPU; they need a common folder `out`."
+    from accelerate import PartialState
+    own = f"cuda:{os.environ['LOCAL_RANK']}"
+    if str(device) not in ('None', 'cuda', 'cpu'): raise InputError(f'--device {device}: under torchrun every process takes a GPU of its own; leave it out, or ask for cpu.')
+    if str(device) == 'cuda' or device is None and torch.cuda.is_available(): device = own
+    warnings.filterwarnings('ignore', 'Grad strides do not match')  # of convolutions with one voxel: they do
+    device, problems, planned = pick_device(device), (), None
+    if processes() == 1:
+        PartialState(cpu=device.type == 'cpu')  # connects the processes
+        atexit.register(dist.destroy_process_group)
+    if leads():
+        try: planned = plan(data, out, **settings)
+        except InputError as e: problems = e.problems
+    if problems := agreed(problems): raise InputError(*problems) if leads() else SystemExit(2)
+    run, table = planned or plan(data, out, **settings)  # the others find what it has prepared
+    train_folds(run, table, device, settings.get('init'))
+    meet()
+    return run
+
+@contextmanager
+def held(run:Run, fold:str):
+    "The lock of a fold; one process alone does not wait for it. Of those that train together, the first holds it, and they begin when it does."
+    with lock(run, fold, timeout=-1 if under_torchrun() else 0) if leads() else nullcontext():
+        meet()
+        yield
+
 def train_folds(run:Run, table, device, init=None):
     "Train the folds that no other process holds, until all of them are finished."
     from filelock import Timeout
     c = run.config
-    while left := run.unfinished():
+    while left := agreed(run.unfinished()):
         for fold in left:
             try:
-                with lock(run, fold, timeout=0):
+                with held(run, fold):
                     torch.manual_seed(seed_of(c['training']['seed'], *fold.encode()))  # the initial weights
                     model = MediScope(c['architecture'], c['prep'], c['classes'], c['about'])
                     if init: start_from(model, init)
