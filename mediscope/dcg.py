@@ -144,7 +144,7 @@ def crop(
     size:tuple,     # (x', y', z') voxels
 )->Tensor:          # (b, r, c, x', y', z')
     "Cut a box of `size` at every corner."
-    b = torch.arange(len(x), device=x.device)[:,None,None,None,None]
+    b = torch.arange(x.shape[0], device=x.device)[:,None,None,None,None]
     ix, iy, iz = (corners[:,:,i,None] + torch.arange(n, device=x.device) for i, n in enumerate(size))  # (b, r, n)
     return x[b, :, ix[:,:,:,None,None], iy[:,:,None,:,None], iz[:,:,None,None,:]].movedim(-1, 2)
 

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_prediction', 'to_png', 'data_uri', 'sheet', 'as_seen',
-           'jpeg_uri', 'veil_uri', 'scan_page', 'list_scans', 'stem', 'shown', 'predict_scans']
+           'jpeg_uri', 'veil_uri', 'scan_page', 'list_scans', 'stem', 'shown', 'predict_scans', 'Traced', 'write_onnx',
+           'export_onnx']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
-import base64, io, os, sys
+import base64, io, json, logging, os, sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 from .data import InputError, NOT_HU, Prep, Scan, is_dicom, is_nifti, one_line, publish, read_scan, scans_in, write_nifti
-from .diffusion import MediScope, Prediction, saliency_map, scanner_saliency
+from .diffusion import Guide, MediScope, Prediction, saliency_map, scanner_saliency
 from .train import write_csv
 
 # %% ../nbs/04a_predict.ipynb #0aacb419
@@ -222,3 +224,42 @@ def predict_scans(
     table = pd.DataFrame(rows)
     if rows: write_csv(table, Path(out)/'predictions.csv')
     return table, problems
+
+# %% ../nbs/04a_predict.ipynb #4a0e0002
+class Traced(torch.nn.Module):
+    "A function of tensors, and the module whose weights it uses."
+    def __init__(self, module:torch.nn.Module, function):
+        super().__init__()
+        self.module, self.function = module, function
+    def forward(self, *inputs): return self.function(*inputs)
+
+def write_onnx(path, module, function, inputs:dict, outputs:list):
+    "Write a function of named tensors (b, …), for any b."
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)  # it tells of torchvision, which is not needed
+    names, values = [*inputs], tuple(inputs.values())
+    batch = torch.export.Dim('batch', max=4096)
+    publish(path, lambda to: torch.onnx.export(Traced(module, function).eval(), values, to, dynamo=True, external_data=False, verbose=False, opset_version=20,
+        input_names=names, output_names=outputs, dynamic_shapes=dict(inputs=tuple({0: batch} for _ in names))))
+
+def export_onnx(
+    name,   # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model
+    folder,
+)->Path:
+    """Write `dcg.onnx` (volume → the fields of `Guide`, `map`, the saliency of every class, and `corners` of the regions in voxels),
+    `denoiser.onnx` (y_t, t, the fields of `Guide` → logits of the label at every point) and `config.json` for ONNX Runtime."""
+    if missing := [n for n in ('onnx', 'onnxscript') if not find_spec(n)]: raise InputError(f"{', '.join(missing)}: not installed; pip install 'mediscope[onnx]'.")
+    model, folder, fields = MediScope.from_pretrained(name), Path(folder), [*Guide._fields]
+    def to_grid(saliency):  # a pooling that ONNX has not, one axis after the other
+        share = [torch.nn.functional.adaptive_avg_pool1d(torch.eye(n), model.config.points) for n in saliency.shape[2:]]
+        return torch.einsum('bkxyz,xp,yq,zr->bkpqr', saliency, *share)
+    def look(volume):
+        out = model.dcg(volume)
+        return *model.to_guide(out)._replace(saliency=to_grid(out.saliency)), out.saliency, out.corners
+    def denoise(y, t, *guide): return model.logits(Guide(*guide))(y, t)
+    volume = torch.rand(2, 1, *model.prep.shape)
+    y, t = torch.randn(2, len(model.classes), *[model.config.points]*3), torch.tensor([1, model.config.T]).view(2, 1, 1, 1)
+    with torch.no_grad():
+        write_onnx(folder/'dcg.onnx', model, look, dict(volume=volume), [*fields, 'map', 'corners'])
+        write_onnx(folder/'denoiser.onnx', model, denoise, dict(y_t=y, t=t) | model.guide(volume)._asdict(), ['label'])
+    publish(folder/'config.json', lambda to: to.write_text(json.dumps(model.arguments | dict(abar=model.abar.tolist()), indent=1)))
+    return folder

@@ -5,16 +5,19 @@
 # %% auto #0
 __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices', 'save_state', 'load_state', 'optimiser_tensors',
            'restore_optimiser', 'Objective', 'precision', 'under_torchrun', 'leads', 'meet', 'agreed', 'Fit', 'fit',
-           'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_csv',
-           'write_csv', 'open_run', 'lock', 'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop',
-           'default_augment', 'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'start_from',
-           'require_unseen', 'plan', 'train', 'train_in_processes', 'train_in_process', 'train_together', 'held',
-           'train_folds']
+           'memory_of_step', 'memory_note', 'scores', 'fit_temperature', 'guides', 'batch_seeds', 'train_dcg',
+           'train_diffusion', 'Run', 'read_csv', 'write_csv', 'open_run', 'lock', 'start_run', 'require_same_settings',
+           'versions', 'default_prep', 'is_crop', 'default_augment', 'default_windows', 'plan_split', 'parts_of',
+           'train_fold', 'write_history', 'plot_history', 'Curves', 'TensorBoard', 'require_tensorboard', 'start_from',
+           'require_unseen', 'plan', 'train', 'announce', 'train_in_processes', 'train_in_process', 'train_together',
+           'held', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
 import atexit, json, math, os, sys, time, warnings
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -221,6 +224,24 @@ def fit(
     module.load_state_dict(run.best)
     return run.history
 
+# %% ../nbs/04_train.ipynb #3e300002
+def memory_of_step(dcg:DCG, shape:tuple, batch_size:int)->float:
+    "About how many bytes a training step of phase 1 takes, the larger of the two phases."
+    kept = {}
+    def keep(x):
+        kept[x.untyped_storage()._cdata] = x.untyped_storage()  # once, however many operations keep it
+        return x
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        deepcopy(dcg).to('meta').train()(torch.empty(batch_size, 1, *shape, device='meta'))
+    return 1.5*sum(storage.nbytes() for storage in kept.values())
+
+def memory_note(dcg:DCG, shape:tuple, batch_size:int, device:torch.device)->str:
+    "What a step needs, in a sentence that says what to do where there is less."
+    import psutil
+    need, free = memory_of_step(dcg, shape, batch_size), torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else psutil.virtual_memory().available
+    remedy = 'batches will be taken in parts' if device.type == 'cuda' else 'ask for a smaller --batch-size or --shape'
+    return f"{batch_size} scans of {'×'.join(map(str, shape))} voxels a step take about {max(need/1e9, .1):.1f} GB of memory" + (f', and {free/1e9:.1f} GB are free; {remedy}.' if need > free else '.')
+
 # %% ../nbs/04_train.ipynb #ab8669f5
 def scores(p:Tensor, label:Tensor)->dict:
     "Validation numbers from probabilities (n, k) and labels (n,)."
@@ -392,7 +413,7 @@ def parts_of(table, fold:str, classes)->dict:  # role → Volumes
     label, role = [list(classes).index(c) for c in table.label], table[f'role_{fold}'].to_numpy()
     return {r: Volumes(table.entry, label, np.flatnonzero(role == r)) for r in ('train', 'val', 'test')}
 
-def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment:Augment, device):
+def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment:Augment, device, watch=None):
     "Both phases of one fold; what is finished already is loaded instead."
     folder, state, s = run.fold_folder(fold), run.folder/'state'/fold, settings['training']
     parts = parts_of(table, fold, model.classes)
@@ -401,7 +422,9 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
     def phase(name, function, epochs, done):
         resume = Path(f'{state}-{name}.safetensors')
         if (folder/done/'config.json').exists(): return resume.unlink(missing_ok=True)
-        report = lambda history: write_history(run, fold, name, history)
+        def report(history):
+            write_history(run, fold, name, history)
+            if watch: watch(run, fold, name, history)
         function(model, parts['train'], parts['val'], augment, seed_of(seed, len(name)), device, epochs=epochs, batch_size=s['batch_size'], lr=s['lr'],
                  state=resume, report=report, name=f'fold {fold}, {name}')
         if leads():
@@ -422,6 +445,48 @@ def write_history(run:Run, fold:str, phase:str, rows:list):
             old = read_csv(path)
             new = pd.concat([old[(old.fold != fold) | (old.phase != phase)], new])
         write_csv(new, path)
+
+# %% ../nbs/04_train.ipynb #3a7c0002
+def plot_history(history)->'Figure':
+    "Training and validation loss of both phases by epoch, a line a fold."
+    from matplotlib.figure import Figure
+    fig = Figure(figsize=(8, 2.8), layout='constrained')
+    for ax, (phase, title) in zip(fig.subplots(1, 2), (('dcg', 'phase 1: the classifier'), ('diffusion', 'phase 2: the diffusion'))):
+        for fold, h in history[history.phase == phase].groupby('fold'):
+            ax.plot(h.epoch, h.loss, c='C0', alpha=.5, label='training loss' if fold == history.fold[0] else None)
+            ax.plot(h.epoch, h.val_nll, c='C1', label='validation log loss' if fold == history.fold[0] else None)
+        ax.set(title=title, xlabel='epoch')
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if ax.lines: ax.legend(fontsize=8)
+    return fig
+
+class Curves:
+    "Live curves of a training in a notebook; on one device, as other processes have no notebook."
+    def __init__(self): self.place = None
+    def __call__(self, run:Run, fold:str, phase:str, rows:list):
+        if torch.multiprocessing.parent_process(): return
+        from IPython.display import display
+        figure = plot_history(run.history)
+        if self.place: self.place.update(figure)
+        else: self.place = display(figure, display_id=True)
+
+class TensorBoard:
+    "The curves of a training for TensorBoard, in the folder `tensorboard` of the run."
+    def __init__(self):
+        require_tensorboard()
+        self.place = self.writer = None
+    def __call__(self, run:Run, fold:str, phase:str, rows:list):
+        from torch.utils.tensorboard import SummaryWriter
+        place = run.folder/'tensorboard'/f'fold-{fold}'/phase
+        if place != self.place: self.place, self.writer = place, SummaryWriter(place, purge_step=0)  # what an interrupted training wrote is written again
+        else: rows = rows[-1:]
+        for row in rows:
+            for name in ('loss', 'val_nll', 'val_auc', 'lr'):
+                if row[name] is not None: self.writer.add_scalar(name, row[name], row['epoch'])
+        self.writer.flush()
+
+def require_tensorboard():
+    if not find_spec('tensorboard'): raise InputError("tensorboard: not installed; pip install 'mediscope[tensorboard]'.")
 
 # %% ../nbs/04_train.ipynb #1d07a002
 HEADS = 'evidence.', 'local_head.', 'head.'  # of the DCG: as wide as there are classes
@@ -482,36 +547,43 @@ def train(
     data,        # as in `plan`
     out,         # as in `plan`
     device=None, # one, or several with commas, which share the folds; default: all GPUs that work, else the CPU
+    watch=None,  # called with (run, fold, phase, rows so far) after every epoch, for instance `Curves()` or `TensorBoard()`
     **settings,  # of `plan`
 )->Run:
     """Train mediscope on a data set: both phases, all folds. The same call continues a run that was interrupted.
     With several devices every one has a process, so a script has to call it under `if __name__ == '__main__':`.
     Under torchrun, its processes share every batch instead."""
-    if under_torchrun(): return train_together(data, out, device, settings)
+    if under_torchrun(): return train_together(data, out, device, watch, settings)
     devices = pick_devices(device)  # before anything is written
     run, table = plan(data, out, **settings)
+    announce(run, devices[0])
     devices = devices[:max(1, len(run.unfinished()))]
-    if len(devices) > 1: train_in_processes(devices, data, out, settings)
-    else: train_folds(run, table, devices[0], settings.get('init'))
+    if len(devices) > 1: train_in_processes(devices, data, out, watch, settings)
+    else: train_folds(run, table, devices[0], settings.get('init'), watch)
     return run
 
-def train_in_processes(devices:list, data, out, settings:dict):
+def announce(run:Run, device, share:int=1):
+    "Say what a step will take, if there is one to come, of a batch that `share` processes share."
+    c = run.config
+    if run.unfinished(): print(memory_note(MediScope(c['architecture'], c['prep'], c['classes']).dcg, c['prep']['shape'], -(-c['training']['batch_size']//share), device))
+
+def train_in_processes(devices:list, data, out, watch, settings:dict):
     "A process for each device; what one of them has to say to the user, this one says."
     said = torch.multiprocessing.get_context('spawn').SimpleQueue()
-    try: torch.multiprocessing.spawn(train_in_process, (devices, data, out, settings, said), len(devices))
+    try: torch.multiprocessing.spawn(train_in_process, (devices, data, out, watch, settings, said), len(devices))
     except torch.multiprocessing.ProcessExitedException as e:
         if said.empty(): raise
         raise InputError(*said.get()) from e
 
-def train_in_process(i:int, devices:list, data, out, settings:dict, said):
+def train_in_process(i:int, devices:list, data, out, watch, settings:dict, said):
     sys.stdout.reconfigure(line_buffering=True)  # progress that is seen while it is news
     torch.set_num_threads(max(1, torch.get_num_threads()//len(devices)))
-    try: train(data, out, str(devices[i]), **settings)
+    try: train_folds(*plan(data, out, **settings), devices[i], settings.get('init'), watch)
     except InputError as e:
         said.put(e.problems)
         raise SystemExit(2) from e
 
-def train_together(data, out, device, settings:dict)->Run:
+def train_together(data, out, device, watch, settings:dict)->Run:
     "One fold after the other by all processes that torchrun has started, on a GPU each or on the CPU; they need a common folder `out`."
     from accelerate import PartialState
     own = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -527,7 +599,8 @@ def train_together(data, out, device, settings:dict)->Run:
         except InputError as e: problems = e.problems
     if problems := agreed(problems): raise InputError(*problems) if leads() else SystemExit(2)
     run, table = planned or plan(data, out, **settings)  # the others find what it has prepared
-    train_folds(run, table, device, settings.get('init'))
+    if leads(): announce(run, device, processes())
+    train_folds(run, table, device, settings.get('init'), watch)
     meet()
     return run
 
@@ -538,7 +611,7 @@ def held(run:Run, fold:str):
         meet()
         yield
 
-def train_folds(run:Run, table, device, init=None):
+def train_folds(run:Run, table, device, init=None, watch=None):
     "Train the folds that no other process holds, until all of them are finished."
     from filelock import Timeout
     c = run.config
@@ -549,5 +622,5 @@ def train_folds(run:Run, table, device, init=None):
                     torch.manual_seed(seed_of(c['training']['seed'], *fold.encode()))  # the initial weights
                     model = MediScope(c['architecture'], c['prep'], c['classes'], c['about'])
                     if init: start_from(model, init)
-                    train_fold(run, fold, table, c, model, Augment(**c['augment']), device)
+                    train_fold(run, fold, table, c, model, Augment(**c['augment']), device, watch)
             except Timeout: time.sleep(.5)  # another process is at it

@@ -45,7 +45,7 @@ class GuidanceMap(nn.Module):
         nn.init.zeros_(self.net[2].weight); nn.init.zeros_(self.net[2].bias)
 
     def weight(self, saliency:Tensor)->Tensor:  # (b, k, p, p, p) → (b, 1, p, p, p)
-        seen = torch.cat([self.where.expand(len(saliency), -1, -1, -1, -1), saliency], 1)
+        seen = torch.cat([self.where.expand(saliency.shape[0], -1, -1, -1, -1), saliency], 1)
         return (self.rule + self.net(seen)).sigmoid()
 
     def forward(self, p_global, p_local, saliency): return mix(self.weight(saliency), p_global, p_local)
@@ -126,7 +126,7 @@ class UNet(nn.Module):
         m:Tensor, # (b, k, p, p, p) guidance
         f:Tensor, # (b, e) feature prior
     )->Tensor:    # (b, k, p, p, p)
-        t = t.expand(len(y), *y.shape[2:])
+        t = t.expand(y.shape[0], *y.shape[2:])
         conditions = [F.silu(self.step(step_features(t, self.step.in_channels)) + self.prior(f)[...,None,None,None])]
         for _ in range(1, self.levels): conditions.append(halve(conditions[-1]))
         h, skips = self.enter(torch.cat([y, m*2 - 1], 1)), []
