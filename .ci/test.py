@@ -270,6 +270,12 @@ def check_reader(sh, venv, path, folder):
     reader(sh, venv, path, folder)
 
 
+def check_viewer(sh, venv, path, folder):
+    "The same with the widget for notebooks, in a folder beside that environment."
+    sh(venv/'bin/pip', 'install', '--quiet', '--no-input', '-c', ROOT/'constraints.txt', '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
+    reader(sh, venv, path, folder, PYTHONPATH=str(folder/'viewer'))
+
+
 def reader(sh, venv, path, folder, **variables):
     "Run a notebook as a reader would, with more environment variables; returns what it became."
     (folder/'empty').mkdir()
@@ -338,7 +344,8 @@ class Run:
             lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy(), 'leaks')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
-                lanes.submit(self.check, f'{p.stem} in an empty folder', check_reader, venv, p, self.folder())
+                check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')
+                lanes.submit(self.check, f'{p.stem} in an empty folder{with_what}', check, venv, p, self.folder())
 
 
 def main():

@@ -52,6 +52,12 @@ class Scan(NamedTuple):
     axcodes: tuple = ('R','A','S')  # directions of the axes in the file
     @property
     def spacing(self): return np.linalg.norm(self.affine[:3,:3], axis=0)  # mm
+    def __repr__(self): return f"Scan({'×'.join(map(str, self.hu.shape))} voxels, {'×'.join(f'{s:.3g}' for s in self.spacing)} mm)"
+    def _repr_html_(self):
+        from mediscope.predict import slice_html
+        z = self.hu.shape[2]//2
+        seen = rescale(torch.from_numpy(self.hu[:,:,z:z+1].astype(np.float32)), Prep.window)
+        return slice_html(f'{self!r}, slice {z + 1}', seen, 0, aspect=self.spacing[1]/self.spacing[0])
 
 # %% ../nbs/00_data.ipynb #4f0c2c54
 LIMIT_MB = 4096  # as 4-byte voxels: three times a 1024×1024×256 scan

@@ -249,6 +249,10 @@ class Prediction(NamedTuple):
     def unsure(self)->bool:
         "Whether a quarter of the draws or more find another class the most probable."
         return bool((self.draws.argmax(1) != self.probability.argmax()).mean() >= .25)
+    def _repr_html_(self):
+        from mediscope.predict import slice_html
+        smap = saliency_map(self, self.volume.shape, self.label)
+        return slice_html(repr(self), self.volume, int(smap.amax((0, 1)).argmax()), smap)
     def __repr__(self):
         p = ', '.join(f'{c} {v:.3f}' for c, v in zip(self.classes, self.probability))
         return f"{self.label} ({p}; uncertainty {self.uncertainty:.3f}{', unsure' if self.unsure else ''})"
