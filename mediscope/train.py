@@ -11,7 +11,7 @@ __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices'
            'require_unseen', 'plan', 'train', 'train_in_processes', 'train_in_process', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import json, math, signal, sys, time
+import json, logging, math, signal, sys, time
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -485,6 +485,7 @@ def train(
 def train_in_processes(devices:list, data, out, settings:dict):
     "A process for each device; what one of them has to say to the user, this one says."
     said = torch.multiprocessing.get_context('spawn').SimpleQueue()
+    logging.getLogger('torch.multiprocessing.spawn').setLevel('ERROR')  # a sentence below says it better
     try: torch.multiprocessing.spawn(train_in_process, (devices, data, out, settings, said), len(devices), daemon=True)  # none outlives this one
     except torch.multiprocessing.ProcessExitedException as e:
         if not said.empty(): raise said.get() from e

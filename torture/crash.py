@@ -17,12 +17,16 @@ from pathlib import Path
 os.environ['OMP_NUM_THREADS'] = '1'
 
 
+def linux(name:str, *args)->int:
+    "Call a function of the C library; not 0 where it failed or the system has none of that name."
+    return getattr(ctypes.CDLL(None), name, lambda *args: -1)(*args)
+
 def own_mounts()->bool:
     "Enter a mount namespace, as root or as a user who is root inside of it; whether that is possible."
-    users, unshare = (os.getuid(), os.getgid()), getattr(ctypes.CDLL(None), 'unshare', lambda flags: -1)
-    if unshare(0x20000):
-        if unshare(0x10020000): return False
-        for name, text in (('setgroups', 'deny'), ('uid_map', f'0 {users[0]} 1'), ('gid_map', f'0 {users[1]} 1')): Path(f'/proc/self/{name}').write_text(text)
+    user, group = os.getuid(), os.getgid()
+    if linux('unshare', 0x20000):                      # CLONE_NEWNS
+        if linux('unshare', 0x10020000): return False  # with CLONE_NEWUSER
+        for name, text in (('setgroups', 'deny'), ('uid_map', f'0 {user} 1'), ('gid_map', f'0 {group} 1')): Path(f'/proc/self/{name}').write_text(text)
     return subprocess.run(['mount', '--make-rprivate', '/'], capture_output=True).returncode == 0
 
 
@@ -55,12 +59,17 @@ def trap(n:int, number=signal.SIGKILL, when='before', name=''):
     if when == 'while': Path.write_bytes, Path.write_text = half(Path.write_bytes), half(Path.write_text)
     else: os.replace = replace
 
+def lead():
+    "Lead a group of processes, and do not outlive the parent."
+    os.setsid()
+    linux('prctl', 1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
 def begin(home:Path, commands, prepare=lambda: None, cache=None)->int:
     "Call commands in a forked process, the leader of its own group; returns its id."
     if child := os.fork(): return child
     code = 70
     try:
-        os.setsid()
+        lead()
         for stream, name in ((1, 'out'), (2, 'err')): os.dup2(os.open(home/name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), stream)
         os.environ['MEDISCOPE_CACHE'] = str(cache or home/'cache')
         evaluation.evaluate = partial(evaluation.evaluate, resamples=20)
@@ -198,7 +207,7 @@ def kills_at_files(runs):
         while not kills or code == -signal.SIGKILL and len(kills) < 100:
             kills.append(runs.random.randint(*few))
             code = train()
-        why = 'never killed' if len(kills) == 1 else f'exit code {code}: {last(home)}' if code else runs.completes(home)
+        why = 'not once killed' if len(kills) == 1 else f'exit code {code}: {last(home)}' if code else runs.completes(home)
         yield 'SIGKILL at files, one run', f'{when} file {", ".join(map(str, kills[:-1]))} of a call', why
         for p in temporaries(home): os.utime(p, (time.time() - 10**5,)*2)
         if runs.long or when == 'while': yield 'half-written files', 'are gone a day later', runs.completes(home) or (f'left {temporaries(home)[0].name}' if temporaries(home) else None)
@@ -211,11 +220,11 @@ def kills_at_files(runs):
 
 DRIVER = 'import sys, crash; crash.trap(int(sys.argv[1]), int(sys.argv[2]), name=sys.argv[3]); sys.exit(crash.mediscope(sys.argv[4:]))'
 
-def started(home, *command, **kwargs):
+def started(home, *command):
     "A command as a user starts it, in a process that shares nothing with this one."
-    env = os.environ | dict(MEDISCOPE_CACHE=str(home/'cache'), PYTHONPATH=os.pathsep.join([*sys.path[1:2], str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')]))
+    env = os.environ | dict(MEDISCOPE_CACHE=str(home/'cache'), PYTHONPATH=os.pathsep.join(filter(None, [str(Path(__file__).resolve().parent), os.environ.get('PYTHONPATH')])))
     with open(home/'out', 'w') as out, open(home/'err', 'w') as err:
-        return subprocess.Popen([sys.executable, *map(str, command)], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+        return subprocess.Popen([sys.executable, *map(str, command)], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=lead)
 
 def signals(runs):
     "SIGTERM and Ctrl-C: a sentence, exit code 143 or 130, nothing half-written; then the same command."
@@ -361,8 +370,8 @@ def damaged_states(runs):
         size = (stopped/f'run/state/{name}.safetensors').stat().st_size
         head = 8 + int.from_bytes((stopped/f'run/state/{name}.safetensors').read_bytes()[:8], 'little')
         places = [0, 1, 7, 8, 9, head//2, head - 1, head, head + 1, size//3, size//2, size - 4096, size - 1]
-        for damage, places in ((cuts, places), (flips, [0, 8, 20, head//2, head - 3, head, size//4, size//2, size - 1])):
-            for at in places if runs.long else places[3::6]:
+        for damage, places in ((cuts, places), (flips, [0, 8, 20, size//2, head//2, head - 3, head, size//4, size - 1])):
+            for at in places if runs.long else places[3::7]:
                 home = runs.home(stopped)
                 damage(file := home/f'run/state/{name}.safetensors', at)
                 code = runs.call(home)
@@ -402,7 +411,6 @@ def main():
                 print(f'{cases.__name__}: skipped, this system lets nobody mount')
                 continue
             for family, name, why in cases(runs):
-                if os.environ.get('T'): print(f'{sum(os.times()[:4]):6.1f} {time.monotonic()-start:6.1f} {family}: {name}: {why}', flush=True)
                 tried[family] += 1
                 if why: lost.append((family, f'{name}: {why}'))
         if MOUNTS: unmount(work)
