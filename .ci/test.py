@@ -342,6 +342,7 @@ class Run:
             self.check('documentation finds what it shows', check_docs, self.copy())
             lanes.submit(self.check, 'hostile files', check_torture, self.copy(), 'hostile')
             lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy(), 'leaks')
+            lanes.submit(self.check, 'runs that are taken away', check_torture, self.copy(), 'crash')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
                 check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LIMIT', 'phantom', 'download', 'check', 'train', 'evaluate', 'push', 'export', 'predict', 'numbers', 'at_least',
-           'Parser', 'make_parser', 'main']
+           'Parser', 'make_parser', 'stop', 'in_words', 'main']
 
 # %% ../nbs/05a_cli.ipynb #144edf39
-import argparse, sys
+import argparse, errno, signal, sys, threading
 
 # %% ../nbs/05a_cli.ipynb #121cd4f6
 def phantom(args):
@@ -148,16 +148,33 @@ def make_parser()->Parser:
     return parser
 
 # %% ../nbs/05a_cli.ipynb #ba6b4210
+def stop(number, frame):
+    "A SIGTERM ends a command as Ctrl-C does; the second one at once."
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
+
+def in_words(e:OSError, command:str)->str:
+    "What the system refused, and the remedy."
+    if e.errno in (errno.ENOSPC, errno.EDQUOT): return f'{e.filename or command}: the disk is full; make space, and the same command goes on.'
+    return f'{e.filename or command}: {e.strerror or e}; check the permissions and the free space.'
+
 def main(argv=None)->int:
-    "Run a command; mistakes become a sentence on standard error and exit code 2."
+    "Run a command; mistakes become a sentence on standard error and exit code 2, Ctrl-C becomes 130, SIGTERM 143."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # the name of a file need not be text
     args = make_parser().parse_args(argv)
-    from mediscope.data import InputError
-    try: return args.function(args) or 0
-    except InputError as e: problems = e.problems
-    except OSError as e: problems = [f'{e.filename or args.command}: {e.strerror or e}; check the permissions and the free space.']
+    main_thread = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    before = main_thread and signal.signal(signal.SIGTERM, stop)
+    try:
+        from mediscope.data import InputError
+        return args.function(args) or 0
+    except KeyboardInterrupt as e:
+        problems, code = [f"interrupted; the same command {'continues the run' if args.function is train else 'starts again'}."], 128 + (e.args or [signal.SIGINT])[0]
+    except InputError as e: problems, code = e.problems, 2
+    except OSError as e: problems, code = [in_words(e, args.command)], 2
+    finally:
+        if main_thread: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     print('\n'.join(problems), file=sys.stderr)
-    return 2
+    return code
 
 if __name__ == '__main__' and 'get_ipython' not in globals(): sys.exit(main())

@@ -10,13 +10,14 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'read_npz', 'read_scan', 'write_nifti', 'rescale', 'filter_matrix', 'along_axis', 'along_axes', 'resample',
            'filtered', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv',
            'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature',
-           'cache_folder', 'cache_entry', 'publish', 'write_entry', 'content_of', 'cached_volume', 'load_volume',
-           'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out', 'require_groups',
-           'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'affine_grid', 'Augment', 'Batch', 'Volumes',
-           'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of', 'cached_volume',
+           'load_volume', 'prepare_scans', 'prepared', 'Check', 'check_scans', 'merge_groups', 'hold_out',
+           'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'affine_grid', 'Augment', 'Batch',
+           'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
-import hashlib, io, math, os, re, shutil, stat, zipfile, zlib
+import hashlib, io, math, os, re, shutil, stat, time, zipfile, zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -511,14 +512,23 @@ def cache_entry(path, prep:Prep, folder=None, limit_mb:float=LIMIT_MB)->Path:
 
 # %% ../nbs/00_data.ipynb #31e29061
 def publish(path:Path, write):
-    "Call `write(temporary_path)`, then rename to `path`: readers see all of it or nothing."
-    path.parent.mkdir(parents=True, exist_ok=True)
+    "Call `write(temporary_path)`, then rename to `path`: readers see all of it or nothing. An `OSError` names the folder."
     temporary = path.with_name(f'.{os.getpid()}-{os.urandom(4).hex()}-{path.name}')
     try:
-        write(temporary)
-        with temporary.open('rb') as f: os.fsync(f.fileno())  # on the disk before it has its name
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            with temporary.open('rb') as f: os.fsync(f.fileno())  # on the disk before it has its name
+            os.replace(temporary, path)
+        finally: temporary.unlink(missing_ok=True)
+    except OSError as e: raise OSError(e.errno, e.strerror or str(e), str(path.parent)) from e
+
+def sweep(paths, age:float=86400):
+    "Remove what `publish` left half-written where its process was killed: of `paths`, those with such a name and older than `age` seconds."
+    for path in paths:
+        if not re.match(r'\.\d+-[0-9a-f]{8}-.', path.name): continue
+        with suppress(OSError):  # another process is faster, or nothing can be removed there
+            if time.time() - path.stat().st_mtime > age: path.unlink()
 
 def write_entry(to:Path, volume:np.ndarray, content:str):
     "An entry of the cache: a `.npy` file, and behind it the `fingerprint` of the scan and the hash of all before."
@@ -555,6 +565,7 @@ def prepare_scans(
     "Prepare every scan of a cohort into the cache."
     from joblib import Parallel, delayed
     root, folder = cohort.root, Path(folder or cache_folder())
+    sweep(folder.glob('.*'))
     def prepare(path):
         try:
             entry = cached_volume(root/path, prep, folder, limit_mb)

@@ -183,10 +183,10 @@ class Pretrained:
     "`save_pretrained` and `from_pretrained` for a module with a dictionary `arguments` that rebuilds it."
     def save_pretrained(self, folder, **facts):
         "Write `config.json` (with any further `facts`) and `model.safetensors`, each atomically."
-        from safetensors.torch import save_file
+        from safetensors.torch import save
         weights = {k: v.contiguous().cpu() for k, v in self.state_dict().items()}
         config = dict(kind=type(self).__name__, arguments=self.arguments, **facts, torch=torch.__version__)
-        publish(Path(folder)/'model.safetensors', lambda to: save_file(weights, to, {'format': 'pt'}))
+        publish(Path(folder)/'model.safetensors', lambda to: to.write_bytes(save(weights, {'format': 'pt'})))
         publish(Path(folder)/'config.json', lambda to: to.write_text(json.dumps(config, indent=1)))
 
     def push_to_hub(self, name:str, private:bool=True, card:str|None=None, token:str|None=None)->str:
