@@ -17,10 +17,14 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 test: .venv/dev    ## everything that must hold before a change goes in
 	@$(bin)/python .ci/test.py
 
-torture: .venv/dev    ## hostile files, leaks of patients and runs that are taken away, the long form (an hour)
+torture: .venv/dev    ## hostile files, leaks, crashes, twins, statistics, endurance, mutations: the long form (an hour)
 	@$(bin)/python torture/leaks.py
 	@$(bin)/python torture/hostile.py --long
 	@$(bin)/python torture/crash.py --long
+	@$(bin)/python torture/twins.py --long
+	@$(bin)/python torture/promises.py --long
+	@$(bin)/python torture/endurance.py --long
+	@$(bin)/python torture/mutations.py --long
 
 bench: .venv/bench    ## what every stage costs, beside what it is compared with (minutes; needs ../shared)
 	@OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(bin)/python benchmarks/speed.py

@@ -343,6 +343,10 @@ class Run:
             lanes.submit(self.check, 'hostile files', check_torture, self.copy(), 'hostile')
             lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy(), 'leaks')
             lanes.submit(self.check, 'runs that are taken away', check_torture, self.copy(), 'crash')
+            lanes.submit(self.check, 'no scan on both sides of a split', check_torture, self.copy(), 'twins')
+            lanes.submit(self.check, 'intervals and tests keep their promise', check_torture, self.copy(), 'promises')
+            lanes.submit(self.check, 'nothing is left behind, the same seed gives the same bits', check_torture, self.copy(), 'endurance')
+            lanes.submit(self.check, 'what is broken on purpose is noticed', check_torture, self.copy(), 'mutations')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
             for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
                 check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')
