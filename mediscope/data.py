@@ -591,7 +591,8 @@ ALIKE = 5/4095  # root mean square difference of two thumbnails, in units of a w
 
 def alike(entries)->list:  # of (i, j), i < j
     "Scans that are nearly one, perhaps mirrored: pairs whose prepared volumes are the same as thumbnails."
-    small = torch.stack([F.avg_pool3d(load_volume(e)[None], 4)[0,0] for e in entries]) if len(entries) else torch.empty(0,1,1,1)
+    if not len(entries): return []
+    small = torch.stack([F.avg_pool3d(load_volume(e)[None], 4)[0,0] for e in entries])
     varied, found = small.flatten(1).std(1) > 2*ALIKE, set()  # volumes of one value are all alike
     for axes in ((), (1,), (2,), (3,)):
         other = small.flip(axes).flatten(1)
