@@ -212,6 +212,7 @@ def kills_at_files(runs):
         for p in temporaries(home): os.utime(p, (time.time() - 10**5,)*2)
         if runs.long or when == 'while': yield 'half-written files', 'are gone a day later', runs.completes(home) or (f'left {temporaries(home)[0].name}' if temporaries(home) else None)
         shutil.rmtree(home)
+    if not runs.long: yield 'SIGKILL at files, each', 'after folds/0/model/config.json', runs.completes(runs.stopped('folds/0/model/config.json'))
     for n in count(1) if runs.long else ():
         home, when = runs.home(), ('before', 'after')[n % 2]
         if runs.call(home, prepare=lambda: trap(n, when=when)) != -signal.SIGKILL: return
