@@ -372,6 +372,7 @@ def start_run(out, settings:dict, split, data)->Run:
         publish(run.folder/'state/source.json', lambda to: to.write_text(json.dumps(dict(data=str(Path(data).resolve())))))
         write_csv(split, run.folder/'split.csv')
         if not begun(): publish(run.folder/'config.json', lambda to: to.write_text(json.dumps(settings | dict(versions=versions()), indent=1)))
+        for fold in {*run.folds()} - {*run.unfinished()}: (run.folder/f'state/{fold}-diffusion.safetensors').unlink(missing_ok=True)  # killed just before
     return run
 
 def require_same_settings(run:Run, settings:dict):
@@ -446,7 +447,7 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
                  state=resume, report=report, name=f'fold {fold}, {name}')
         if leads():
             (model.dcg if done == 'dcg' else model).save_pretrained(folder/done, **facts)
-            resume.unlink()
+            resume.unlink(missing_ok=True)
         meet()
     phase('dcg', train_dcg, s['epochs_dcg'], 'dcg')
     model.dcg.load_state_dict(DCG.from_pretrained(folder/'dcg').state_dict())
