@@ -9,8 +9,8 @@ __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices'
            'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_json', 'read_csv', 'write_csv', 'open_run',
            'lock', 'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop', 'default_augment',
            'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'plot_history', 'Curves',
-           'TensorBoard', 'require_tensorboard', 'start_from', 'require_unseen', 'plan', 'train', 'announce',
-           'train_in_processes', 'train_in_process', 'train_together', 'held', 'train_folds']
+           'TensorBoard', 'start_from', 'require_unseen', 'plan', 'train', 'announce', 'train_in_processes',
+           'train_in_process', 'train_together', 'held', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
 import atexit, json, logging, math, os, signal, sys, time, warnings
@@ -140,8 +140,8 @@ class Fit:
 
     def share(self, batch)->tuple:
         "What this process takes of a batch, on its device, and how many scans a process takes on average: all of them, where scans are fewer than processes."
-        n, all = processes(), len(batch[0])
-        mine, mean = (slice(self.accelerator.process_index, None, n), all/n) if all >= n else (slice(None), all)
+        world, n = processes(), len(batch[0])
+        mine, mean = (slice(self.accelerator.process_index, None, world), n/world) if n >= world else (slice(None), n)
         return Batch(*[v[mine].to(self.accelerator.device, non_blocking=True) for v in batch]), mean
 
     def epoch(self, loader, epoch:int)->float:
@@ -491,7 +491,7 @@ class Curves:
 class TensorBoard:
     "The curves of a training for TensorBoard, in the folder `tensorboard` of the run."
     def __init__(self):
-        require_tensorboard()
+        if not find_spec('tensorboard'): raise InputError("tensorboard: not installed; pip install 'mediscope[tensorboard]'.")
         self.place = self.writer = None
     def __call__(self, run:Run, fold:str, phase:str, rows:list):
         from torch.utils.tensorboard import SummaryWriter
@@ -502,9 +502,6 @@ class TensorBoard:
             for name in ('loss', 'val_nll', 'val_auc', 'lr'):
                 if row[name] is not None: self.writer.add_scalar(name, row[name], row['epoch'])
         self.writer.flush()
-
-def require_tensorboard():
-    if not find_spec('tensorboard'): raise InputError("tensorboard: not installed; pip install 'mediscope[tensorboard]'.")
 
 # %% ../nbs/04_train.ipynb #1d07a002
 HEADS = 'evidence.', 'local_head.', 'head.'  # of the DCG: as wide as there are classes

@@ -34,6 +34,7 @@ MOUNTS = __name__ == '__main__' and own_mounts()  # before torch: only a process
 import mediscope.evaluate as evaluation
 from mediscope.cli import main as mediscope
 from mediscope.phantom import write_phantoms
+from table import show
 
 SETTINGS = '--shape 32,32,16 --folds 2 --epochs-dcg 2 --epochs-diffusion 2 --device cpu'.split()
 AGAIN = 'the same command'
@@ -415,14 +416,7 @@ def main():
                 tried[family] += 1
                 if why: lost.append((family, f'{name}: {why}'))
         if MOUNTS: unmount(work)
-    for family, why in lost: print(f'LOST {family}: {why}')
-    gone = Counter(family for family, _ in lost)
-    print(f"\n{'':32}{'tried':>8}{'survived':>10}{'lost':>6}")
-    for family, n in [*tried.items(), ('all', sum(tried.values()))]:
-        l = len(lost) if family == 'all' else gone[family]
-        print(f'{family:32}{n:8}{n-l:10}{l:6}')
-    print(f'{time.monotonic()-start:.0f} s')
-    return len(lost) > 0
+    return show(tried, lost, start)
 
 
 if __name__ == '__main__': sys.exit(main())

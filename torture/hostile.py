@@ -18,6 +18,7 @@ import mediscope.data as data, mediscope.evaluate
 from mediscope.cli import main as mediscope
 from mediscope.dcg import find_checkpoint
 from mediscope.diffusion import MediScope
+from table import show
 if find_spec('SimpleITK'): import SimpleITK  # once, not in every case
 
 MEMORY, SECONDS = 2**28, 20 # for a case, beyond what the imports take; four times as much for a prediction and a list
@@ -556,14 +557,7 @@ def main():
         for name, n, why in [*(truncations(box) if args.long else ()), *(changes(box, 1000 if args.long else 40) or ())] if not args.only else ():
             tried[name] += n
             if why: lost.append((name, why))
-    for family, why in lost: print(f'LOST {family}: {why}')
-    gone = Counter(family for family, _ in lost)
-    print(f"\n{'':32}{'tried':>8}{'survived':>10}{'lost':>6}")
-    for family, n in [*tried.items(), ('all', sum(tried.values()))]:
-        l = len(lost) if family == 'all' else gone[family]
-        print(f'{family:32}{n:8}{n-l:10}{l:6}')
-    print(f'{time.monotonic()-start:.0f} s')
-    return len(lost) > 0
+    return show(tried, lost, start)
 
 
 if __name__ == '__main__': sys.exit(main())
