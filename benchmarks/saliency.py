@@ -14,7 +14,7 @@ from bench import COMMIT, ROOT, write_json
 from mediscope.data import Prep, read_scan
 from mediscope.dcg import STRIDE
 from mediscope.diffusion import MediScope, saliency_map
-from mediscope.evaluate import bootstrap
+from mediscope.evaluate import interval
 from mediscope.phantom import write_phantoms
 from mediscope.train import versions
 from scipy.ndimage import distance_transform_edt
@@ -51,8 +51,8 @@ def untrained(trained, seed):
 def summary(rows, scans):
     "Means over models and scans, with 95 % intervals over the scans."
     values = {m: np.array([r[m] for r in rows]) for m in rows[0]}
-    interval = lambda v: bootstrap(lambda at: v[at].mean(), np.tile(np.arange(scans), len(v)//scans))
-    return {m: dict(zip(('value', 'low', 'high'), map(float, (v.mean(), *interval(v))))) for m, v in values.items()}
+    over = lambda v: interval(lambda at: v[at].mean(), np.tile(np.arange(scans), len(v)//scans))
+    return {m: dict(zip(('value', 'low', 'high'), map(float, (v.mean(), *over(v))))) for m, v in values.items()}
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

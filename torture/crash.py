@@ -73,7 +73,7 @@ def begin(home:Path, commands, prepare=lambda: None, cache=None)->int:
         lead()
         for stream, name in ((1, 'out'), (2, 'err')): os.dup2(os.open(home/name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), stream)
         os.environ['MEDISCOPE_CACHE'] = str(cache or home/'cache')
-        evaluation.evaluate = partial(evaluation.evaluate, resamples=20)
+        evaluation.evaluate = partial(evaluation.evaluate, permutations=20)
         evaluation.BASELINES.pop('histogram', None)  # it takes more time than all the rest
         prepare()
         code = next((c for c in map(mediscope, commands) if c), 0)
