@@ -4,11 +4,13 @@ The test scans of the first fold of `lidc.py` stay closed: its other scans are s
 patient, and the out-of-fold answers of two of the folds pooled. A variant of phase 2 uses the classifiers of the default, and what they say of the
 augmented scans is computed once for all of them. What moves along with a change is said beside it. The
 variants with another seed change nothing at all: they are the noise in which the others have to be seen.
+
+What a variant answers is kept beside the answers of the benchmarks and not asked again, unless by `--again VARIANT`.
 """
 from __future__ import annotations
 
 import argparse
-import json
+import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,18 +20,19 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
-from bench import COMMIT, ROOT, write_json
+from bench import COMMIT, ROOT, STORE, store, stored, write_json
 from lidc import SETTINGS
-from mediscope.data import Volumes, assign_roles, find_scans, merge_groups, per_scan, prepared, publish, seed_of
+from mediscope.data import InputError, Volumes, assign_roles, digest, find_scans, merge_groups, per_scan, prepared, seed_of
 from mediscope.dcg import DCG, crop, dcg_loss, default_roi
 from mediscope.diffusion import Config, Guide, MediScope, add_noise, cosine_schedule, draw_steps, focal_weight, label_map
-from mediscope.evaluate import Answers, compare, estimate, predict_volumes, without_nan
-from mediscope.train import default_augment, default_prep, default_windows, train_dcg, train_diffusion, versions
+from mediscope.evaluate import Answers, compare, estimate, predict_volumes, probabilities, without_nan
+from mediscope.train import default_augment, default_prep, default_windows, train_dcg, train_diffusion, versions, write_csv
 from torch import nn
 
-FOLDER, RESULTS = ROOT/'runs/ablations', ROOT/'mediscope/results/ablations.json'
+FOLDER, NAME = ROOT/'runs/ablations', 'ablations'
 FOLDS, READ, SEED = 3, 2, 0  # two of the three folds are read: all of them would cost half as much again
 BATCH, RATE, EPOCHS = 8, 2e-3, dict(dcg=30, diffusion=20)
 SHOWN = 'auc', 'nll', 'ece', 'error_auroc'
@@ -246,18 +249,23 @@ class Study:
         self.labels = np.array([self.cohort.classes.index(c) for c in table.label[kept]])
         self.roles = assign_roles(self.labels, self.groups, FOLDS, SEED)[:, :READ]
         self.rows = np.concatenate([np.flatnonzero(role == 'test') for role in self.roles.T])
+        self.split = pd.DataFrame(dict(path=table.path[kept].iloc[self.rows], group=self.groups[self.rows], label=table.label[kept].iloc[self.rows]))
         self.memory = {}
 
     def answers(self, variant):
-        "Out-of-fold `Answers` of a variant for `rows`; kept on disk."
-        folder = variant.folder
-        if not (folder/'answers.npz').exists():
+        "Out-of-fold `Answers` of a variant for `rows`."
+        name, classes = variant.name, self.cohort.classes
+        if name not in stored(NAME, SEED)[1]:
+            default = FOLDER/f'default/{READ - 1}/model'
+            if name != 'default' and variant.phase > 1 and not default.exists(): raise InputError(f'{default}: the models of the default are not here, only its answers; train them --again default.')
             with ExitStack() as stack:
-                for name, value in variant.names.items(): stack.enter_context(patch(name, value))
-                said = [self.fold(variant, f, folder) for f in range(READ)]
-            publish(folder/'answers.npz', lambda to: np.savez(to.open('wb'), *map(np.concatenate, zip(*said))))
-            publish(folder/'commit', lambda to: to.write_text(COMMIT))
-        return Answers(*np.load(folder/'answers.npz').values())
+                for n, value in variant.names.items(): stack.enter_context(patch(n, value))
+                said = Answers(*map(np.concatenate, zip(*[self.fold(variant, f, variant.folder) for f in range(READ)])))
+            new = {'path': self.split.path, f'{name}_uncertainty': said.uncertainty}
+            for prefix, p in {f'{name}_': said.probability, f'{name}_dcg_': said.dcg}.items(): new |= {f'{prefix}prob_{c}': q for c, q in zip(classes, p.T)}
+            store(NAME, SEED, self, name, pd.DataFrame(new), dict(commit=COMMIT, split=digest(self.split.to_csv(index=False).encode())))
+        table = stored(NAME, SEED)[0].set_index('path').loc[self.split.path]
+        return Answers(probabilities(table, classes, f'{name}_'), table[f'{name}_uncertainty'].to_numpy(), probabilities(table, classes, f'{name}_dcg_'), None)
 
     def fold(self, variant, f, folder):
         "Train what a variant changes on one fold, and answer for its test part."
@@ -294,38 +302,35 @@ def figures(study, variant, said, default):
     return dict(expected=variant.expected, phase=variant.phase, mediscope=ours, dcg=alone, against_default=against)
 
 
-def earlier(default):
-    "The figures of variants that were compared with this very default in an earlier sitting; none if its figures differ."
-    if not RESULTS.exists(): return {}
-    variants = json.loads(RESULTS.read_text())['variants']
-    figures = lambda v: {name: v[name] for name in ('mediscope', 'dcg')}
-    if figures(variants['default']) == figures(default): return variants
-    print('The default answers other than in the stored table, so the variants of the table are left out.')
-    return {}
+def forget(names):
+    "Remove the answers of variants and what was trained for them; those of the default with all that was compared with it."
+    table, made = stored(NAME, SEED)
+    if table is None or not names: return
+    gone = [v for v in VARIANTS if v.name in names or 'default' in names]
+    for v in gone: shutil.rmtree(v.folder, ignore_errors=True)
+    of = lambda v: [c for c in table if c == f'{v.name}_uncertainty' or c.startswith((f'{v.name}_prob_', f'{v.name}_dcg_'))]
+    write_csv(table.drop(columns=[c for v in gone for c in of(v)]), STORE/f'{NAME}-{SEED}.csv')
+    write_json({name: facts for name, facts in made.items() if name not in {v.name for v in gone}}, STORE/f'{NAME}-{SEED}.json')
 
 
 def main():
     args = arguments()
-    study, start = Study(args.data), time.time()
-    for v in VARIANTS:
-        if v.name == 'default' or not args.only or v.name in args.only:
-            study.answers(v)
-            print(f'{v.name}: {(time.time() - start)/60:.0f} min', flush=True)
+    forget(args.again)
+    study, start, found = Study(args.data), time.process_time(), {}
     default = study.answers(VARIANTS[0])
-    found = without_nan({v.name: figures(study, v, study.answers(v), default) | dict(commit=(v.folder/'commit').read_text())
-                         for v in VARIANTS if (v.folder/'answers.npz').exists()})
-    found = earlier(found['default']) | found
-    facts = dict(benchmark='ablations', commit=COMMIT, versions=versions(), n=len(study.rows), folds=READ, seed=SEED, epochs=EPOCHS,
-                 variants={v.name: found[v.name] for v in VARIANTS if v.name in found})
-    write_json(facts, RESULTS)
-    for name, r in found.items():
-        print(f"{name:24}", *[f"{m} {r['mediscope'][m]['value']:.4f}" for m in SHOWN], f"| dcg auc {r['dcg']['auc']['value']:.4f} nll {r['dcg']['nll']['value']:.4f}")
+    for v in VARIANTS:
+        said = study.answers(v)
+        found[v.name] = r = figures(study, v, said, default) | dict(commit=stored(NAME, SEED)[1][v.name]['commit'])
+        print(f'{v.name:24}', *[f"{m} {r['mediscope'][m]['value']:.4f}" for m in SHOWN], f"| dcg auc {r['dcg']['auc']['value']:.4f} nll {r['dcg']['nll']['value']:.4f}",
+              f'| {(time.process_time() - start)/60:.0f} min', flush=True)
+    facts = dict(benchmark=NAME, commit=COMMIT, versions=versions(), n=len(study.rows), folds=READ, seed=SEED, epochs=EPOCHS, variants=without_nan(found))
+    write_json(facts, ROOT/'mediscope/results'/f'{NAME}.json')
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', type=Path, help='labels.csv of the nodules')
-    parser.add_argument('--only', action='append', choices=[v.name for v in VARIANTS], metavar='NAME', help='a variant to train, beside the default; may be given several times (default: all)')
+    parser.add_argument('--again', action='append', default=[], choices=[v.name for v in VARIANTS], metavar='NAME', help='a variant to train and answer again, though its answers are stored; may be given several times')
     return parser.parse_args()
 
 
