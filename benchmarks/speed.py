@@ -21,10 +21,10 @@ import nibabel as nib
 import numpy as np
 import torch
 from bench import COMMIT, ROOT, write_json
-from mediscope.data import Augment, Prep, Scan, Volumes, find_scans, make_loader, prepare_scans, publish, read_scan, write_entry, write_nifti
-from mediscope.dcg import DCG, dcg_loss
+from mediscope.data import Augment, Prep, Scan, Volumes, alike, find_scans, make_loader, prepare_scans, publish, read_scan, write_entry, write_nifti
+from mediscope.dcg import DCG, dcg_loss, default_roi
 from mediscope.diffusion import Config, MediScope
-from mediscope.train import train_diffusion, versions
+from mediscope.train import train_dcg, train_diffusion, versions
 from scipy import ndimage
 
 RUNS, SHAPE, BATCH = 5, (128, 128, 64), 4
@@ -268,15 +268,39 @@ def training_of(side):
     return step
 
 
-def preparing(n):
-    "The preparation of n scans of 32³ voxels, which differ by a voxel."
+@lru_cache(maxsize=None)
+def many(n):
+    "A cohort of n scans of 32³ voxels, which differ by a voxel."
     scan, place = Scan(np.zeros((32, 32, 32), np.int16), np.diag([8., 8, 8, 1])), folder()/f'many-{n}'
+    for c in 'ab': (place/c).mkdir(parents=True)
     for i in range(n):
         hu = scan.hu.copy()
         hu[0,0,0] = i
-        publish(place/f'{"ab"[i % 2]}/{i}.nii.gz', lambda to: write_nifti(to, hu, scan))
-    cohort, turn = find_scans(place), iter(range(99))
-    return lambda: prepare_scans(cohort, Prep((32, 32, 32)), folder()/f'cache-{n}-{next(turn)}', 1)
+        write_nifti(place/f'{"ab"[i % 2]}/{i}.nii.gz', hu, scan)
+    return find_scans(place)
+
+
+def preparing(n):
+    "The preparation of n such scans."
+    turn = iter(range(99))
+    return lambda: prepare_scans(many(n), Prep((32, 32, 32)), folder()/f'cache-{n}-{next(turn)}', 1)
+
+
+def comparing(n):
+    "The search of a check for scans that are nearly the same, among n of them."
+    rng, place = np.random.default_rng(0), folder()/f'to-compare-{n}'
+    place.mkdir()
+    paths = [place/f'{i}.npy' for i in range(n)]
+    for path in paths: write_entry(path, ndimage.zoom(rng.random((4, 4, 2), np.float32), 8, order=1).astype(np.float16), '0'*32)
+    return lambda: alike(paths)
+
+
+def epoch_of(n):
+    "An epoch of phase 1 on n scans of 32³ voxels, validation of sixteen included."
+    table, _ = prepare_scans(many(n), Prep((32, 32, 32)), folder()/f'cache-{n}', 1)
+    part = lambda size: Volumes(table.entry.tolist(), np.arange(n) % 2, range(size))
+    model = lambda: MediScope(Config(roi=default_roi((32, 32, 32))), Prep((32, 32, 32)), ('a', 'b'))
+    return lambda: train_dcg(model(), part(n), part(16), Augment(), 0, torch.device('cpu'), epochs=1, batch_size=BATCH)
 
 
 def asking(steps=10, draws=8, **config):
@@ -287,7 +311,9 @@ def asking(steps=10, draws=8, **config):
 
 GROWTH = {  # what grows → (a task of that size, sizes)
     'voxels, training step of the DCG': (lambda n: training_of(round(n**(1/3))), [s**3 for s in (64, 96, 128, 192, 256)]),
-    'scans, prepared': (preparing, (50, 200, 800)),
+    'scans, prepared': (preparing, (50, 200, 800, 5000)),
+    'scans, epoch of phase 1': (epoch_of, (50, 200, 800, 5000)),
+    'scans, compared by a check': (comparing, (50, 200, 800, 5000)),
     'DDIM steps, prediction': (lambda n: asking(steps=n), (5, 10, 20, 50, 100)),
     'draws, prediction': (lambda n: asking(draws=n), (1, 4, 16, 64, 256)),
     'regions, prediction': (lambda n: asking(regions=n), (1, 3, 8, 16)),
@@ -296,12 +322,12 @@ GROWTH = {  # what grows → (a task of that size, sizes)
 
 
 def growth(task, sizes):
-    "Median seconds for every size, after one unmeasured call."
+    "Seconds for every size: the median of three after one that is not measured, or the first where it takes longer than ten."
     found = []
     for n in sizes:
         run = task(n)
-        run()
-        found.append(median(seconds(run) for _ in range(3)))
+        first = seconds(run)
+        found.append(first if first > 10 else median(seconds(run) for _ in range(3)))
     return dict(sizes=list(sizes), seconds=found, exponent=float(np.log(found[-1]/found[-2])/np.log(sizes[-1]/sizes[-2])))
 
 

@@ -12,8 +12,8 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint',
            'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of',
            'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'alike', 'Check', 'check_scans', 'merge_groups',
-           'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'affine_grid',
-           'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'to_device',
+           'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, zipfile, zlib
@@ -511,14 +511,16 @@ def cache_entry(path, prep:Prep, folder=None, limit_mb:float=LIMIT_MB)->Path:
     return Path(folder or cache_folder())/f'{digest(signature(path, limit_mb).encode(), repr(prep).encode(), bytes([CACHE_FORMAT]))}.npy'
 
 # %% ../nbs/00_data.ipynb #31e29061
-def publish(path:Path, write):
-    "Call `write(temporary_path)`, then rename to `path`: readers see all of it or nothing. An `OSError` names the folder."
+def publish(path:Path, write, durable:bool=True):
+    """Call `write(temporary_path)`, then rename to `path`: readers see all of it or nothing. An `OSError` names the folder.
+    `durable`: after a power failure, too; needless where a reader notices what is wrong and makes it again."""
     temporary = path.with_name(f'.{os.getpid()}-{os.urandom(4).hex()}-{path.name}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(temporary)
-            with temporary.open('rb') as f: os.fsync(f.fileno())  # on the disk before it has its name
+            if durable:
+                with temporary.open('rb') as f: os.fsync(f.fileno())  # on the disk before it has its name
             os.replace(temporary, path)
         finally: temporary.unlink(missing_ok=True)
     except OSError as e: raise OSError(e.errno, e.strerror or str(e), str(path.parent)) from e
@@ -548,7 +550,7 @@ def cached_volume(path, prep:Prep, folder=None, limit_mb:float=LIMIT_MB)->Path:
     if not content_of(entry):
         scan = read_scan(path, limit_mb)
         volume, content = prep(scan)[0].half().numpy(), fingerprint(scan, prep.window)
-        publish(entry, lambda to: write_entry(to, volume, content))
+        publish(entry, lambda to: write_entry(to, volume, content), durable=False)
     return entry
 
 def load_volume(entry)->Tensor:  # (1, x, y, z)
@@ -591,14 +593,18 @@ ALIKE = 5/4095  # root mean square difference of two thumbnails, in units of a w
 
 def alike(entries)->list:  # of (i, j), i < j
     "Scans that are nearly one, perhaps mirrored: pairs whose prepared volumes are the same as thumbnails."
+    from scipy.spatial import cKDTree
     if not len(entries): return []
     small = torch.stack([F.avg_pool3d(load_volume(e)[None], 4)[0,0] for e in entries])
-    varied, found = small.flatten(1).std(1) > 2*ALIKE, set()  # volumes of one value are all alike
+    at = (small.flatten(1).std(1) > 2*ALIKE).nonzero()[:,0].tolist()  # volumes of one value are all alike
+    if not at: return []
+    small, block = small[at], [max(n//2, 1) for n in small.shape[1:]]
+    coarse = lambda v: F.avg_pool3d(v[:,None], block).flatten(1)*math.prod(block)**.5  # orthogonal: no pair is further apart in it
+    tree, distance, found = cKDTree(coarse(small)), ALIKE*small[0].numel()**.5, set()
     for axes in ((), (1,), (2,), (3,)):
-        other = small.flip(axes).flatten(1)
-        for start in range(0, len(small), 1024):
-            near = torch.cdist(small[start:start+1024].flatten(1), other, compute_mode='donot_use_mm_for_euclid_dist') < ALIKE*other.shape[1]**.5
-            found |= {(i + start, j) for i, j in (near & varied).nonzero().tolist() if i + start < j}
+        other = small.flip(axes)
+        for i, near in enumerate(tree.query_ball_point(coarse(other), 1.001*distance)):
+            found |= {(at[i], at[j]) for j in near if i < j and (small[j] - other[i]).norm() < distance}
     return sorted(found)
 
 class Check(NamedTuple):
@@ -715,6 +721,10 @@ def per_scan(
     "Random numbers of which each scan draws its own."
     return torch.stack([draw(shape, generator=torch.Generator(device).manual_seed(int(s)), device=device) for s in seeds])
 
+def to_device(x:Tensor, device)->Tensor:
+    "`x` on a device, without waiting until a GPU has done what it was told before."
+    return x.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' else x.to(device)
+
 # %% ../nbs/00_data.ipynb #2d236c8d2
 def affine_grid(
     theta:Tensor, # (b, 3, 4)
@@ -764,8 +774,8 @@ class Augment:
     )->Tensor:
         if self.still: return x
         u = per_scan(torch.rand, seeds, 13).mul(2).sub(1)
-        x = F.grid_sample(x, affine_grid(self.matrices(u).to(x), x.shape[2:]), align_corners=False)
-        gain, offset, sigma = (u[:,10:]*torch.tensor([self.contrast, self.brightness, self.noise])).to(x)[...,None,None,None,None].unbind(1)
+        x = F.grid_sample(x, affine_grid(to_device(self.matrices(u), x.device), x.shape[2:]), align_corners=False)
+        gain, offset, sigma = to_device(u[:,10:]*torch.tensor([self.contrast, self.brightness, self.noise]), x.device)[...,None,None,None,None].unbind(1)
         if self.noise: x = x + sigma.abs()*per_scan(torch.randn, seeds, *x.shape[1:], device=x.device)
         return (x*(1 + gain) + offset).clamp(0, 1)
 

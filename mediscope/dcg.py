@@ -128,14 +128,14 @@ def find_regions(
 )->Tensor:           # (b, r, 3) corners in voxels
     "Greedy choice of `r` windows with the largest saliency that do not overlap."
     half = STRIDE//2
-    starts = [torch.arange(0, v - s + half, half).clamp(max=v - s) for v, s in zip(volume, roi)]  # the last one is shifted inwards
-    corners = torch.cartesian_prod(*starts).to(saliency.device)  # (n, 3)
+    starts = [torch.arange(0, v - s + half, half, device=saliency.device).clamp(max=v - s) for v, s in zip(volume, roi)]  # the last one is shifted inwards
+    corners = torch.cartesian_prod(*starts)  # (n, 3)
     points = refine(saliency.detach().sum(1, keepdim=True), 2, [len(a) + s//half for a, s in zip(starts, roi)])
     score, chosen = F.avg_pool3d(points, [s//half + 1 for s in roi], stride=1).flatten(1), []  # (b, n)
     for _ in range(r):
         chosen.append(corners[score.argmax(1)])  # (b, 3)
-        overlap = ((chosen[-1][:,None] - corners).abs() < torch.tensor(roi, device=corners.device)).all(2)  # (b, n)
-        score = score.masked_fill(overlap, -torch.inf)
+        away = (chosen[-1][:,None] - corners).abs().unbind(2)  # of (b, n)
+        score = score.masked_fill((away[0] < roi[0]) & (away[1] < roi[1]) & (away[2] < roi[2]), -torch.inf)
     return torch.stack(chosen, 1)
 
 def crop(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .data import InputError, Prep, Scan, per_scan, seed_of, to_scan_grid
+from .data import InputError, Prep, Scan, per_scan, seed_of, to_device, to_scan_grid
 from .dcg import DCG, DCGOutput, Pretrained, STRIDE, refine, require_room
 from .unet import FeaturePrior, GuidanceMap, UNet, to_grid
 
@@ -79,9 +79,9 @@ def ddim(
     steps:int=10,
 )->Tensor:       # (steps, b, k, p, p, p) every ŷ_0 from step T to 0
     "Deterministic DDIM [Song et al. 2021, eq. 12 with σ = 0]."
-    times, seen = torch.linspace(len(abar)-1, 0, steps+1, device=y.device).round().long(), []
+    times, seen = torch.linspace(len(abar)-1, 0, steps+1).round().int().tolist(), []
     for now, then in zip(times, times[1:]):
-        y0 = denoise(y, now.expand(len(y), 1, 1, 1))
+        y0 = denoise(y, torch.full((len(y), 1, 1, 1), now, device=y.device))
         eps = (y - abar[now].sqrt()*y0)/(1-abar[now]).sqrt()
         y = abar[then].sqrt()*y0 + (1-abar[then]).sqrt()*eps
         seen.append(y0)
@@ -207,7 +207,7 @@ class MediScope(nn.Module, Pretrained):
         c, b = self.config, len(guide.logits)
         steps, s = (own if asked is None else asked for own, asked in ((c.steps, steps), (c.draws, draws)))
         if not (1 <= steps <= c.T and s >= 1): raise InputError(f'{steps} steps and {s} draws: take 1 to {c.T} steps and at least one draw.')
-        noise = draw_noise(s, len(self.classes), c.points, seed).to(guide.logits).repeat(b, 1, 1, 1, 1)  # the same for every scan
+        noise = to_device(draw_noise(s, len(self.classes), c.points, seed), guide.logits.device).to(guide.logits.dtype).repeat(b, 1, 1, 1, 1)  # the same for every scan
         path = self.walk(self.logits(Guide(*[part.repeat_interleave(s, 0) for part in guide])), noise, steps)
         first = path[0].unflatten(0, (b, s)).mean(1)  # (b, k)
         prior = first.clamp(min=1e-12).log().repeat_interleave(s, 0)[...,None,None,None]
@@ -287,8 +287,8 @@ def diffusion_loss(
 )->Tensor:        # scalar
     "Weighted cross-entropy of the label at every point, at random steps."
     k, p = len(model.classes), model.config.points
-    eps = per_scan(torch.randn, [seed_of(int(s), 2) for s in seeds], k, p, p, p).to(label.device)
-    t = draw_steps([seed_of(int(s), 1) for s in seeds], p, model.config.T).to(label.device)
+    eps = to_device(per_scan(torch.randn, [seed_of(int(s), 2) for s in seeds], k, p, p, p), label.device)
+    t = to_device(draw_steps([seed_of(int(s), 1) for s in seeds], p, model.config.T), label.device)
     weight = focal_weight(model.calibrated(guide).exp())
     logits = model.logits(guide)(add_noise(label_map(label, k, p), eps, t, model.abar), t)
     adjusted = logits.float() + weight.log()[...,None,None,None]

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
 from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, assign_roles, digest, find_scans, hold_out,
-                            make_loader, merge_groups, official_roles, prepared, publish, seed_of, sweep)
+                            make_loader, merge_groups, official_roles, prepared, publish, seed_of, sweep, to_device)
 from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, over_processes, processes, require_same_shapes
 from .diffusion import Config, Guide, MediScope, diffusion_loss
 
@@ -139,10 +139,11 @@ class Fit:
         self.parts = 1  # that a batch is taken in
 
     def share(self, batch)->tuple:
-        "What this process takes of a batch, on its device, and how many scans a process takes on average: all of them, where scans are fewer than processes."
+        "What this process takes of a batch, on its device but for the rows, and how many scans a process takes on average: all of them, where scans are fewer than processes."
         world, n = processes(), len(batch[0])
         mine, mean = (slice(self.accelerator.process_index, None, world), n/world) if n >= world else (slice(None), n)
-        return Batch(*[v[mine].to(self.accelerator.device, non_blocking=True) for v in batch]), mean
+        volume, label = (to_device(v[mine], self.accelerator.device) for v in batch[:2])
+        return Batch(volume, label, batch.index[mine]), mean
 
     def epoch(self, loader, epoch:int)->float:
         "Train on every batch once; returns the mean loss."
