@@ -35,14 +35,16 @@ def shuffled(csv, seed=0):
 
 
 def boxes(csv):
-    "A copy of the nodules in which every voxel of a crop is 0 HU."
+    "A copy of the nodules in which every voxel of a crop is 0 HU, but for one of 1 HU: crops of one size would be one scan otherwise, and share a fold."
     table = pd.read_csv(csv)
     table = table[table.label.isin(SETTINGS['classes'])]
-    for path in table.path:
+    for i, path in enumerate(table.path):
         to = FOLDER/'boxes'/path
         if to.exists(): continue
         scan = read_scan(csv.parent/path)
-        publish(to, lambda temporary: write_nifti(temporary, np.zeros(scan.hu.shape, np.int16), scan))
+        hu = np.zeros(scan.hu.shape, np.int16)
+        hu.flat[i] = 1
+        publish(to, lambda temporary: write_nifti(temporary, hu, scan))
     publish(FOLDER/'boxes/labels.csv', lambda to: table.to_csv(to, index=False))
     return FOLDER/'boxes/labels.csv'
 
