@@ -51,8 +51,8 @@ def untrained(trained, seed):
 def summary(rows, scans):
     "Means over models and scans, with 95 % intervals over the scans."
     values = {m: np.array([r[m] for r in rows]) for m in rows[0]}
-    over = lambda v: interval(lambda at: v[at].mean(), np.tile(np.arange(scans), len(v)//scans))
-    return {m: dict(zip(('value', 'low', 'high'), map(float, (v.mean(), *over(v))))) for m, v in values.items()}
+    over = lambda v, scale: interval(lambda at: v[at].mean(), np.tile(np.arange(scans), len(v)//scans), scale)
+    return {m: dict(zip(('value', 'low', 'high'), map(float, (v.mean(), *over(v, 'log' if m == 'enrichment' else 'logit'))))) for m, v in values.items()}
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
