@@ -94,7 +94,7 @@ class Histograms(nn.Module):
         return torch.stack([(-square/(2*s**2)).softmax(0) for s in (*self.windows, math.inf)])
 
     def forward(self, x):
-        with torch.autocast(x.device.type, enabled=False):  # sums over a hundred thousand voxels
+        with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):  # sums over a hundred thousand voxels; meta has no autocast
             x = F.avg_pool3d(x.float(), 2)
             above = ((x.flatten(1)[:,None] - self.levels[:,None])*2*len(self.levels)).sigmoid()  # (b, bins, n)
             return self.standardise((above @ self.weights(x.shape[2:]).T).flatten(1))

@@ -160,8 +160,10 @@ def estimate(
         if not among.any(): return Estimate(value, np.nan, np.nan)
         ci = binomtest(int((hit & among).sum()), int(among.sum())).proportion_ci(method='wilson')
         return Estimate(value, ci.low, ci.high)
-    low, high = interval(lambda rows: measure(name, p[rows], y[rows], u[rows]), groups, 'log' if name == 'nll' else 'logit', rests_on(name, p, y, groups))
-    return Estimate(value, float(np.maximum(0, low - ece_by_chance(p))) if name == 'ece' else low, high)
+    scale = dict(nll='log', ece='plain').get(name, 'logit')
+    low, high = interval(lambda rows: measure(name, p[rows], y[rows], u[rows]), groups, scale, rests_on(name, p, y, groups))
+    if name == 'ece': low, high = float(np.maximum(0, low - ece_by_chance(p))), float(np.minimum(1, high))
+    return Estimate(value, low, high)
 
 # %% ../nbs/05_evaluate.ipynb #ac6215d6
 class Comparison(NamedTuple):
