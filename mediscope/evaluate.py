@@ -162,7 +162,9 @@ def estimate(
         return Estimate(value, ci.low, ci.high)
     scale = dict(nll='log', ece='plain').get(name, 'logit')
     low, high = interval(lambda rows: measure(name, p[rows], y[rows], u[rows]), groups, scale, rests_on(name, p, y, groups))
-    if name == 'ece': low, high = float(np.maximum(0, low - ece_by_chance(p))), float(np.minimum(1, high))
+    if name == 'ece':
+        chance = ece_by_chance(p)  # what a model without fault shows, and one that shows nothing may hide
+        low, high = float(np.maximum(0, low - chance)), float(np.clip(high, chance, 1))
     return Estimate(value, low, high)
 
 # %% ../nbs/05_evaluate.ipynb #ac6215d6
