@@ -23,7 +23,7 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
-BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()'
+BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()', 'papermill-error'
 
 INSTALL = '00000000'  # id of the cell that installs the package on Kaggle and Colab, the same in all notebooks
 BADGES = dict(Colab='(https://colab.research.google.com/github/mediscope/mediscope/blob/main/nbs/{}.ipynb)',
