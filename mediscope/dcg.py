@@ -34,7 +34,8 @@ class OverProcesses(torch.autograd.Function):
 
 def over_processes(x, device=None):
     "The sum of a tensor, through which gradients pass, or of a number over the processes that train together."
-    return x if processes() == 1 else OverProcesses.apply(torch.as_tensor(x, dtype=torch.float32, device=device))
+    alone = processes() == 1 or getattr(x, 'device', device) == torch.device('meta')  # where a step is only measured, see `memory_of_step`
+    return x if alone else OverProcesses.apply(torch.as_tensor(x, dtype=torch.float32, device=device))
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
     "Batch normalisation (b, c, …) by the scans of all processes that train together."
@@ -94,7 +95,7 @@ class Histograms(nn.Module):
         return torch.stack([(-square/(2*s**2)).softmax(0) for s in (*self.windows, math.inf)])
 
     def forward(self, x):
-        with torch.autocast(x.device.type, enabled=False):  # sums over a hundred thousand voxels
+        with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):  # sums over a hundred thousand voxels
             x = F.avg_pool3d(x.float(), 2)
             above = ((x.flatten(1)[:,None] - self.levels[:,None])*2*len(self.levels)).sigmoid()  # (b, bins, n)
             return self.standardise((above @ self.weights(x.shape[2:]).T).flatten(1))
