@@ -376,7 +376,7 @@ class Run:
         name, dist, venv = project()['lib_path'], self.folder(), self.folder()
         if not self.package(name, dist, venv, bounds): return
         frozen = subprocess.run([BIN/'uv', 'pip', 'freeze', '--python', venv/'bin/python'], capture_output=True, text=True).stdout.split()
-        print(sys.version.split()[0], *(f for f in frozen if re.search(rf'\b{f.split("==")[0]}>=', project()['requirements'], re.I)), flush=True)
+        print(sys.version.split()[0], *(f for f in frozen if re.search(rf'\b{f.split("==")[0]}>=', project()['requirements'].replace('_', '-'))), flush=True)
         with ThreadPoolExecutor(LANES) as lanes:
             for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} in an empty folder, {bounds} versions', check_reader, venv, p, self.folder())
 
