@@ -3,7 +3,7 @@ PYTHON ?= python3
 bin := .venv/bin
 
 help:    ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a prediction (minutes)
 	rm -rf demo
@@ -29,6 +29,18 @@ torture: .venv/dev    ## hostile files, leaks, crashes, twins, statistics, endur
 bench: .venv/bench    ## what every stage costs, beside what it is compared with (minutes; needs ../shared)
 	@OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(bin)/python benchmarks/speed.py
 
+oldest newest: .venv/dev .venv/tools    ## the notebooks with the lowest, or newest, versions that settings.ini allows (minutes)
+	@$(bin)/python .ci/test.py $@
+
+audit: .venv/tools    ## known faults of what constraints.txt names (asks PyPI)
+	@$(bin)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r constraints.txt
+
+# A version that stands there stays; to have a newer one, delete its lines first. The CPU builds of torch lie on other
+# indexes: the hashes of those that are used (Linux, x86-64) are written in by hand, and stay as long as its version.
+constraints: .venv/tools    ## constraints.txt, after a change of settings.ini
+	@sed -n 's/^[a-z_]*requirements = //p' settings.ini | tr ' ' '\n' | $(bin)/uv pip compile --quiet --universal --python-version 3.10 \
+		--only-binary :all: --generate-hashes --no-annotate --custom-compile-command 'make constraints' - -o constraints.txt
+
 readme: .venv/dev    ## README.md from nbs/index.ipynb
 	@$(bin)/python .ci/readme.py
 
@@ -38,32 +50,49 @@ docs: .venv/docs    ## the documentation as a site, in site/
 clean:    ## remove what make made
 	rm -rf .venv demo site build dist *.egg-info
 
-# One environment for all: torch is most of the minute that it takes. The install is editable,
-# so a change of the code needs no other (pip warns of folders that are called mediscope, too);
-# a stamp file marks each of its stages.
-install = PYTHONWARNINGS=ignore $(bin)/pip install --quiet -c constraints.txt -e
+# One environment for all: torch is most of the minute that it takes. The install is editable, so a change of the code
+# needs no other (pip warns of folders that are called mediscope, too); a stamp file marks each of its stages.
+# Whatever pip takes must have a hash in constraints.txt, and be a wheel, so that nothing is run to install it.
+# First comes pip itself, as an older one finds no hashes there. Then torch: its build for the CPU would lose to the
+# large one if only that one's hash were known beforehand, so the build is chosen without, and held against the hashes.
+pip = $(bin)/python -m pip install --quiet --only-binary :all:
+pinned = sed -n '/^$(1)==/,/[^\\]$$/p' constraints.txt
+needs = sed -n 's/^$(1)requirements = //p' settings.ini | xargs $(pip) -c constraints.txt
 
-.venv/runtime: setup.py settings.ini constraints.txt
+.venv/pip: setup.py settings.ini constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mediscope needs Python 3.10 or newer: make PYTHON=…")'
-	@echo 'installing into .venv, about a minute'
 	@$(PYTHON) -m venv .venv
-	@$(bin)/python -m pip install --quiet --upgrade pip
-	@$(install) .
+	@$(call pinned,pip) | $(pip) -r /dev/stdin
+	@touch $@
+
+.venv/runtime: .venv/pip
+	@echo 'installing into .venv, about a minute'
+	@$(call pinned,torch) | sed -n 's/^\(torch==[^ ]*\).*/\1/p' | xargs $(bin)/pip download --quiet --no-deps --only-binary :all: --dest .venv/torch
+	@$(call pinned,torch) | $(pip) --no-deps --no-index --find-links .venv/torch -r /dev/stdin
+	@rm -r .venv/torch
+	@$(call needs) setuptools
+	@PYTHONWARNINGS=ignore $(bin)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev: .venv/runtime
 	@echo 'adding what tests need'
-	@$(install) '.[dev]'
+	@$(call needs,dev_)
 	@touch $@
 
 .venv/bench: .venv/runtime
 	@echo 'adding what the comparison needs'
-	@$(install) '.[fast,baselines]'
+	@$(call needs,fast_)
+	@$(call needs,baselines_)
 	@touch $@
 
 .venv/docs: .venv/runtime
 	@echo 'adding what the documentation needs'
-	@$(install) '.[docs]'
+	@$(call needs,docs_)
 	@touch $@
 
-.PHONY: help demo test torture bench readme docs clean
+.venv/tools: .venv/pip
+	@echo 'adding what versions are looked after with'
+	@$(call needs,tools_)
+	@touch $@
+
+.PHONY: help demo test torture bench oldest newest audit constraints readme docs clean

@@ -2,7 +2,8 @@
 
 The working tree is only read: every check works in a copy. The notebooks run twice, once against
 the tree and once as a reader has them: in an empty folder, where the wheel alone is installed.
-Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
+With `oldest` or `newest` they run once, in an environment with the lowest or the highest versions that settings.ini
+allows. Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
 """
 import json
 import os
@@ -16,14 +17,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from functools import partial
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from zipfile import ZipFile
 
+import scan
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
-BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()'
+BOUNDS = dict(oldest='lowest-direct', newest='highest')  # what uv calls them
+BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()', 'papermill-error'
 
 INSTALL = '00000000'  # id of the cell that installs the package on Kaggle and Colab, the same in all notebooks
 BADGES = dict(Colab='(https://colab.research.google.com/github/mediscope/mediscope/blob/main/nbs/{}.ipynb)',
@@ -166,6 +171,12 @@ def missing(name, notebook, install):
     return [f'badge of {place}' for place, link in BADGES.items() if link.format(name) not in text] + ['cell that installs mediscope there'] * (source_of(notebook, INSTALL) != install)
 
 
+def check_code(sh, copy, package):
+    "Nothing in the package runs data as code, or asks a shell."
+    faults = [f'{p.name}:{line}: {name}' for p in sorted((copy/package).rglob('*.py')) for line, name in scan.dangers(p.read_text(encoding='utf-8'))]
+    if faults: raise Failed('; '.join(faults))
+
+
 def check_readme(sh, copy):
     "README.md and its figures come from index.ipynb."
     sh(BIN/'python', '.ci/readme.py', '--check', cwd=copy)
@@ -218,11 +229,18 @@ def wheel(dist):
     return next(dist.glob('*.whl'))
 
 
-def check_install(sh, venv, dist):
-    "What the wheel needs installs in an environment that holds nothing else, with the tested versions."
+def check_install(sh, venv, dist, bounds=None):
+    "What the wheel needs installs in an environment that holds nothing else: the tested versions, or those at the bounds."
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
-    sh(venv/'bin/pip', 'install', '--quiet', '--no-compile', '--no-input', '-c', ROOT/'constraints.txt',
-       *project()['requirements'].split(), *project()['dicom_requirements'].split(), 'papermill', 'ipykernel', cwd=dist)
+    needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split(),
+             *(r for r in project()['dev_requirements'].split() if r.startswith(('papermill', 'ipykernel')))]
+    if bounds: sh(BIN/'uv', 'pip', 'install', '--python', venv/'bin/python', '--only-binary', ':all:', '--resolution', BOUNDS[bounds], *needs, cwd=dist)
+    else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, cwd=dist)  # the build that is here, for the CPU perhaps
+
+
+def pip(sh, venv, *what, cwd):
+    "Install what has a hash in constraints.txt; with the pip of this environment, since an older one would find none there."
+    sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--quiet', '--no-input', '--only-binary', ':all:', '-c', ROOT/'constraints.txt', *what, cwd=cwd)
 
 
 def check_kaggle(sh, venv, dist, folder):
@@ -272,7 +290,7 @@ def check_reader(sh, venv, path, folder):
 
 def check_viewer(sh, venv, path, folder):
     "The same with the widget for notebooks, in a folder beside that environment."
-    sh(venv/'bin/pip', 'install', '--quiet', '--no-input', '-c', ROOT/'constraints.txt', '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
+    pip(sh, venv, '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
     reader(sh, venv, path, folder, PYTHONPATH=str(folder/'viewer'))
 
 
@@ -319,10 +337,10 @@ class Run:
         self.results.append(why is None)
         return why is None
 
-    def package(self, name, dist, venv):
+    def package(self, name, dist, venv, bounds=None):
         "Build and install the package; return whether notebooks can run with it."
         if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
-        if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist): return False
+        if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist, bounds): return False
         if not self.check('tutorial as on Kaggle, without internet', check_kaggle, venv, dist, self.folder()): return False
         self.check('package works without nbdev', check_alone, venv, name, self.folder())
         self.check('torch stays as it is', check_torch, venv, dist, self.folder())
@@ -338,6 +356,7 @@ class Run:
             self.check('notebooks follow the rules', check_rules, paths)
             self.check('notebooks are clean', check_clean, self.copy(), paths)
             self.check('modules come from the notebooks', check_modules, self.copy(), name)
+            self.check('nothing in the package runs data as code', check_code, self.copy(), name)
             self.check('README comes from index', check_readme, self.copy())
             self.check('documentation finds what it shows', check_docs, self.copy())
             lanes.submit(self.check, 'hostile files', check_torture, self.copy(), 'hostile')
@@ -352,13 +371,22 @@ class Run:
                 check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')
                 lanes.submit(self.check, f'{p.stem} in an empty folder{with_what}', check, venv, p, self.folder())
 
+    def at(self, bounds):
+        "The package and its notebooks with the versions at one of the `BOUNDS`, which are printed."
+        name, dist, venv = project()['lib_path'], self.folder(), self.folder()
+        if not self.package(name, dist, venv, bounds): return
+        frozen = subprocess.run([BIN/'uv', 'pip', 'freeze', '--python', venv/'bin/python'], capture_output=True, text=True).stdout.split()
+        print(sys.version.split()[0], *(f for f in frozen if re.search(rf'\b{f.split("==")[0]}>=', project()['requirements'].replace('_', '-'))), flush=True)
+        with ThreadPoolExecutor(LANES) as lanes:
+            for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} in an empty folder, {bounds} versions', check_reader, venv, p, self.folder())
+
 
 def main():
     "Run everything in a scratch folder, of which only the logs of a failure stay; return the exit code."
     work = Path(tempfile.mkdtemp(prefix='mediscope-test-')).resolve()
     for number in signal.SIGINT, signal.SIGTERM: signal.signal(number, lambda *_: abort(work))
     test = Run(work)
-    test.everything()
+    test.at(sys.argv[1]) if sys.argv[1:] else test.everything()
     passed, failed = sum(test.results), test.results.count(False)
     for folder in work.iterdir():
         if folder.name != 'logs' or not failed: shutil.rmtree(folder)

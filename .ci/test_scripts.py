@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 sys.path.append(str(Path(__file__).resolve().parents[1]/'docs'))
 import readme
 import reference
+import scan
 import test as runner
 
 PNG = b'\x89PNG figure'
@@ -117,6 +118,27 @@ class Reference(unittest.TestCase):
         self.assertIn('{py:data} A\n:value: 1\n', text)
         self.assertIn('{py:data} B\n:value: 2\n', text)
         self.assertNotIn('{py:data} C', text)
+
+
+class Scan(unittest.TestCase):
+    PLANTED = {
+        'import pickle': 'pickle', 'import pickle as p': 'pickle', 'from pickle import loads as l': 'pickle.loads', 'import marshal': 'marshal',
+        'from os import system as s\ns(x)': 'os.system', 'import os\nos.popen(x)': 'os.popen', 'import os\nos.execv(x, y)': 'os.execv',
+        'import os\ngetattr(os, "system")(x)': 'os.system', 'import subprocess as s\ns.run(x)': 'subprocess.run', 'run(x, shell=True)': 'shell',
+        'eval(x)': 'builtins.eval', 'f = exec': 'builtins.exec', 'from builtins import eval as e': 'builtins.eval', '__import__(x)': 'builtins.__import__',
+        'from importlib import import_module\nimport_module(x)': 'importlib.import_module', 'from os import *': 'os.*',
+        'import torch\ntorch.load(x)': 'torch.load', 'import torch as t\nt.load(x, weights_only=False)': 'torch.load', 'from torch import load\nload(x)': 'torch.load',
+        'import numpy as np\nnp.load(x, allow_pickle=True)': 'numpy.load', 'import numpy as np\nnp.load(x, None, True)': 'numpy.load',
+        'import numpy as np\nnp.load(x, allow_pickle=y)': 'numpy.load', 'import numpy as np\nnp.load(x, **y)': 'numpy.load', 'import numpy as np\nf = np.load': 'numpy.load',
+        'import yaml\nyaml.load(x)': 'yaml.load', 'def f():\n    from joblib import load\n    return load(x)': 'joblib.load', 'import pandas as pd\npd.read_pickle(x)': 'pandas.read_pickle'}
+
+    def test_what_is_planted_is_found(self):
+        for source, name in self.PLANTED.items(): self.assertIn(name, [n for _, n in scan.dangers(source)], source)
+
+    def test_what_is_harmless_is_not(self):
+        for source in ('model.eval()', 'import re\nre.compile(x)', 'import torch\ntorch.load(x, weights_only=True)', 'import numpy as np\nnp.load(x, allow_pickle=False)',
+                       'import numpy as np\nnp.load(x, mmap_mode="r")', 'import yaml\nyaml.safe_load(x)', 'import os\nos.path.join(x)', 'code = system = 1\nprint(code, system)'):
+            self.assertEqual(scan.dangers(source), [], source)
 
 
 class Runner(unittest.TestCase):

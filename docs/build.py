@@ -76,6 +76,7 @@ def gather(out=OUT):
         if path.suffix != '.md': continue
         text = STORED.sub(lambda m: stored_output(*m.groups(), out/'figures'), path.read_text(encoding='utf-8'))
         to.parent.mkdir(exist_ok=True); to.write_text(text, encoding='utf-8')
+    (out/'security.md').write_text(links((ROOT/'SECURITY.md').read_text(encoding='utf-8')), encoding='utf-8')
     for path in (ROOT/'nbs').glob('*.ipynb'): (out/'nbs'/path.name).write_text(json.dumps(notebook(path)), encoding='utf-8')
     for name, text in reference.pages(ROOT/settings()['lib_path']).items(): (out/f'reference/{name}.md').write_text(text, encoding='utf-8')
     (out/'figures/diffused.svg').write_text(diffused.figure(), encoding='utf-8')

@@ -34,7 +34,8 @@ class OverProcesses(torch.autograd.Function):
 
 def over_processes(x, device=None):
     "The sum of a tensor, through which gradients pass, or of a number over the processes that train together."
-    return x if processes() == 1 else OverProcesses.apply(torch.as_tensor(x, dtype=torch.float32, device=device))
+    alone = processes() == 1 or getattr(x, 'device', device) == torch.device('meta')  # where a step is only measured, see `memory_of_step`
+    return x if alone else OverProcesses.apply(torch.as_tensor(x, dtype=torch.float32, device=device))
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
     "Batch normalisation (b, c, …) by the scans of all processes that train together."

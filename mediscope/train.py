@@ -238,9 +238,7 @@ def fit(
 def memory_of_step(dcg:DCG, shape:tuple, batch_size:int)->float:
     "About how many bytes a training step of phase 1 takes, the larger of the two phases."
     kept = {}
-    def keep(x):
-        kept[x.untyped_storage()._cdata] = x.untyped_storage()  # once, however many operations keep it
-        return x
+    def keep(x): kept[x.untyped_storage()._cdata] = x.untyped_storage()  # once, however many operations keep it; to return x would close a circle that is never freed
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         deepcopy(dcg).to('meta').train()(torch.empty(batch_size, 1, *shape, device='meta'))
     return 1.5*sum(storage.nbytes() for storage in kept.values())
