@@ -1,7 +1,9 @@
 """What must hold before a change goes in; `make test` runs it in .venv.
 
 The working tree is only read: every check works in a copy. The notebooks run twice, once against
-the tree and once as a reader has them: in an empty folder, where the wheel alone is installed.
+the tree and once as a reader has them, every other on Kaggle and on Colab, simulated: with the
+versions that are there (colab.txt), where their first cell has to install mediscope and nothing
+else. With `--everywhere` each runs on both.
 Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
 """
 import json
@@ -23,7 +25,8 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
-BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()'
+VERSIONS = ROOT/('.ci/colab.txt' if (3, 11) <= sys.version_info < (3, 13) else 'constraints.txt')  # of the places where notebooks are read, if they exist for this Python
+BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()', 'papermill-error-cell'
 
 INSTALL = '00000000'  # id of the cell that installs the package on Kaggle and Colab, the same in all notebooks
 BADGES = dict(Colab='(https://colab.research.google.com/github/mediscope/mediscope/blob/main/nbs/{}.ipynb)',
@@ -219,37 +222,20 @@ def wheel(dist):
 
 
 def check_install(sh, venv, dist):
-    "What the wheel needs installs in an environment that holds nothing else, with the tested versions."
+    "What Kaggle and Colab have of what the wheel needs installs in an environment that holds nothing else, with the tested torch."
+    torch = re.search('^torch==.*', (ROOT/'constraints.txt').read_text(), re.M)[0]
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
-    sh(venv/'bin/pip', 'install', '--quiet', '--no-compile', '--no-input', '-c', ROOT/'constraints.txt',
-       *project()['requirements'].split(), *project()['dicom_requirements'].split(), 'papermill', 'ipykernel', cwd=dist)
+    sh(venv/'bin/pip', 'install', '--quiet', '--no-compile', '--no-input', '-c', VERSIONS, torch,
+       *project()['requirements'].split(), 'papermill', 'ipykernel', 'setuptools', 'wheel', cwd=dist)
 
 
-def check_kaggle(sh, venv, dist, folder):
-    """The tutorial on Kaggle without internet, simulated: the libraries are there, mediscope is not; its wheel and a data
-    set in the layout of MosMedData are attached, read-only. It installs the one, finds the other, and torch stays."""
-    attached = folder/'input'
-    (attached/'mediscope-wheel').mkdir(parents=True)
-    shutil.copy(wheel(dist), attached/'mediscope-wheel')
-    sh(BIN/'python', '-c', 'import sys; from mediscope.phantom import write_phantoms; write_phantoms(sys.argv[1], n=24, scale=.5, difficulty=0)',
-       attached/'covid-19-ct/COVID19_1110/studies', cwd=folder, env=environment(folder/'home') | dict(PYTHONPATH=str(ROOT)))
-    for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
-    before = sh(venv/'bin/pip', 'freeze', cwd=folder)
-    try: out = reader(sh, venv, 'nbs/tutorial.ipynb', folder, KAGGLE_KERNEL_RUN_TYPE='Interactive', MEDISCOPE_INPUT=str(attached),
-                      **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9'))
-    finally:
-        for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode | 0o200)
-    if 'CC BY-NC-ND' not in out.read_text(): raise Failed('the attached data set was not found')
-    after = sh(venv/'bin/pip', 'freeze', cwd=folder)
-    changed = {line.split('==')[0].split(' ')[0] for line in {*before.splitlines()} ^ {*after.splitlines()}}
-    if changed != {project()['lib_name']}: raise Failed(f'pip changed {changed}')
-
-
-def check_alone(sh, venv, package, folder):
+def check_alone(sh, venv, dist, package, folder):
     "The package works there, without what it was written with."
+    own = addition(sh, venv, folder/'venv')
+    sh(own/'bin/python', '-m', 'pip', 'install', '--quiet', '--no-index', wheel(dist), cwd=folder)
     probe = f'import {package}, importlib.util as u; assert not u.find_spec("nbdev") and not u.find_spec("fastcore")'
-    sh(venv/'bin/python', '-c', probe, cwd=folder)
-    sh(venv/'bin'/package, '--help', cwd=folder, env=environment(folder/'.home'))
+    sh(own/'bin/python', '-c', probe, cwd=folder)
+    sh(own/'bin'/package, '--help', cwd=folder, env=environment(folder/'.home'))
 
 
 def check_torch(sh, venv, dist, folder):
@@ -265,25 +251,77 @@ def check_torch(sh, venv, dist, folder):
         if 'torch' in names: raise Failed('pip would replace torch')
 
 
-def check_reader(sh, venv, path, folder):
-    "A notebook runs in an empty folder, where the wheel alone is installed."
-    reader(sh, venv, path, folder)
+# --- Kaggle and Colab: libraries are there, mediscope is not, and nothing else can be reached ---
+
+OFFLINE = dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9') | dict(no_proxy='127.0.0.1,localhost', PIP_NO_INDEX='1')
 
 
-def check_viewer(sh, venv, path, folder):
-    "The same with the widget for notebooks, in a folder beside that environment."
-    sh(venv/'bin/pip', 'install', '--quiet', '--no-input', '-c', ROOT/'constraints.txt', '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
-    reader(sh, venv, path, folder, PYTHONPATH=str(folder/'viewer'))
+def check_attach(sh, copy, dist):
+    "What is attached on Kaggle: the wheel, and a data set in the layout of MosMedData. What Colab clones: a repository."
+    (dist/'input/mediscope-wheel').mkdir(parents=True)
+    shutil.copy(wheel(dist), dist/'input/mediscope-wheel')
+    sh(BIN/'python', '-c', 'import sys; from mediscope.phantom import write_phantoms; write_phantoms(sys.argv[1], n=24, scale=.5, difficulty=0)',
+       dist/'input/covid-19-ct/COVID19_1110/studies', cwd=dist, env=environment(dist/'home') | dict(PYTHONPATH=str(ROOT)))
+    if not shutil.which('git'): return
+    for arguments in (['init', '-q'], ['add', '-A'], ['-c', 'user.name=test', '-c', 'user.email=', 'commit', '-q', '-m', 'the tree']): sh('git', *arguments, cwd=copy)
+    copy.rename(dist/'repository')
 
 
-def reader(sh, venv, path, folder, **variables):
-    "Run a notebook as a reader would, with more environment variables; returns what it became."
-    (folder/'empty').mkdir()
+def kaggle(dist, folder):
+    "The working folder and the variables of Kaggle: a wheel and a data set are attached, read-only."
+    shutil.copytree(dist/'input', folder/'kaggle/input')
+    for path in [folder/'kaggle/input', *(folder/'kaggle/input').rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
+    return folder/'kaggle/working', dict(KAGGLE_KERNEL_RUN_TYPE='Batch', KAGGLE_URL_BASE='https://www.kaggle.com', MEDISCOPE_INPUT=str(folder/'kaggle/input'))
+
+
+def colab(dist, folder):
+    "The same of Colab: nothing is attached, git finds the repository, its own module is loaded. (Its pip would fetch a setuptools to build with.)"
+    (folder/'content/sample_data').mkdir(parents=True)
+    module = site(folder/'venv')/'google/colab'
+    module.mkdir(parents=True)
+    (module/'__init__.py').touch()
+    (site(folder/'venv')/'colab.pth').write_text('import google.colab\n')
+    found = dict(GIT_CONFIG_COUNT='1', GIT_CONFIG_KEY_0=f'url.{dist/"repository"}.insteadOf', GIT_CONFIG_VALUE_0=project()['git_url'], PIP_NO_BUILD_ISOLATION='0')
+    return folder/'content', dict(COLAB_RELEASE_TAG='release-colab', COLAB_GPU='') | found
+
+
+PLACES = dict(Kaggle=kaggle, Colab=colab)
+
+
+def site(venv): return next(venv.glob('lib/python*/site-packages'))
+
+
+def addition(sh, venv, folder):
+    "An environment that has what another has, and room for more."
+    sh(venv/'bin/python', '-m', 'venv', '--without-pip', folder, cwd=venv)
+    (site(folder)/'more.pth').write_text(f'{site(venv)}\n')
+    return folder
+
+
+def check_place(sh, venv, dist, path, folder, place, **variables):
+    "A notebook runs there, and its first cell installs mediscope and nothing else. The tutorial finds the data set that is attached."
+    own, name = addition(sh, venv, folder/'venv'), project()['lib_name']
+    work, seen = PLACES[place](dist, folder)
+    work.mkdir(exist_ok=True)
     shutil.copy(ROOT/path, folder)
-    env = environment(folder/'home') | dict(PATH=f'{venv/"bin"}:{os.environ["PATH"]}') | variables
-    sh(venv/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3',
-       folder/Path(path).name, folder/'out.ipynb', cwd=folder/'empty', env=env)
-    return folder/'out.ipynb'
+    env = environment(folder/'home') | dict(MEDISCOPE_SHARED=str(folder/'none'), PATH=f'{own/"bin"}:{venv/"bin"}:{os.environ["PATH"]}') | OFFLINE | seen | variables
+    try: sh(own/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3', folder/path.name, folder/'out.ipynb', cwd=work, env=env)
+    finally:
+        for there in folder.glob('kaggle/input/**/'): there.chmod(0o755)
+    if [p.name.split('-')[0] for p in site(own).glob('*.dist-info')] != [name]: raise Failed(f'pip did not install {name} alone')
+    if place == 'Kaggle' and path.stem == 'tutorial' and 'CC BY-NC-ND' not in (folder/'out.ipynb').read_text(): raise Failed('the attached data set was not found')
+
+
+def check_viewer(sh, venv, dist, path, folder, place):
+    "The same with the widget for notebooks, in a folder beside that environment."
+    sh(venv/'bin/pip', 'install', '--quiet', '--no-input', '-c', VERSIONS, '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
+    check_place(sh, venv, dist, path, folder, place, PYTHONPATH=str(folder/'viewer'))
+
+
+def places(paths, everywhere=False):
+    "(notebook, place): each on one, in turn, the last (the tutorial) on Kaggle, or on both; Colab clones, so without git all on Kaggle."
+    there = list(PLACES) if shutil.which('git') else ['Kaggle']
+    return [(p, place) for n, p in enumerate(reversed(paths)) for place in (there if everywhere else [there[n % len(there)]])]
 
 
 # --- the run ---
@@ -323,8 +361,8 @@ class Run:
         "Build and install the package; return whether notebooks can run with it."
         if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
         if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist): return False
-        if not self.check('tutorial as on Kaggle, without internet', check_kaggle, venv, dist, self.folder()): return False
-        self.check('package works without nbdev', check_alone, venv, name, self.folder())
+        if not self.check('wheel, data set and repository are attached', check_attach, self.copy(), dist): return False
+        self.check('package works without nbdev', check_alone, venv, dist, name, self.folder())
         self.check('torch stays as it is', check_torch, venv, dist, self.folder())
         return True
 
@@ -348,9 +386,9 @@ class Run:
             lanes.submit(self.check, 'nothing is left behind, the same seed gives the same bits', check_torture, self.copy(), 'endurance')
             lanes.submit(self.check, 'what is broken on purpose is noticed', check_torture, self.copy(), 'mutations')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
-            for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
-                check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')
-                lanes.submit(self.check, f'{p.stem} in an empty folder{with_what}', check, venv, p, self.folder())
+            for p, place in places(paths, '--everywhere' in sys.argv) if installed.result() else ():
+                check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_place, '')
+                lanes.submit(self.check, f'{p.stem} as on {place}{with_what}', check, venv, dist, p, self.folder(), place)
 
 
 def main():
