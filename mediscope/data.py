@@ -12,8 +12,8 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint',
            'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of',
            'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'alike', 'Check', 'check_scans', 'merge_groups',
-           'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'affine_grid',
-           'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'group_folds', 'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan',
+           'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, zipfile, zlib
@@ -647,13 +647,18 @@ def merge_groups(
     links = coo_array((np.ones(len(g)), (g, c + n)), shape=(n + c.max() + 1,)*2)
     return connected_components(links, directed=False)[1][g]
 
+def group_folds(labels, groups, folds:int, seed:int): # → (rest, test) of every fold, rows
+    "Stratified folds of whole groups, which are shuffled."
+    from sklearn.model_selection import StratifiedGroupKFold
+    number = np.unique(groups, return_inverse=True)[1]
+    order = np.random.RandomState(seed).permutation(number.max() + 1)
+    return StratifiedGroupKFold(folds).split(labels, labels, np.argsort(order)[number])
+
 def hold_out(labels, groups, share:float, seed:int)->np.ndarray:  # (n,) bool
     "A stratified part of about `share` of the scans, by whole groups."
-    from sklearn.model_selection import StratifiedGroupKFold
     fewest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
-    splitter = StratifiedGroupKFold(max(2, min(round(1/share), fewest)), shuffle=True, random_state=seed)
     out = np.zeros(len(labels), bool)
-    out[next(splitter.split(labels, labels, groups))[1]] = True
+    out[next(group_folds(labels, groups, max(2, min(round(1/share), fewest)), seed))[1]] = True
     return out
 
 # %% ../nbs/00_data.ipynb #a4a90196
@@ -674,12 +679,11 @@ def assign_roles(
     seed=0,
 )->np.ndarray: # (n, folds) of 'train', 'val', 'test'
     "Stratified group folds; over all folds every scan is test once (with one fold: a fifth of the scans)."
-    from sklearn.model_selection import StratifiedGroupKFold
     labels, groups = np.asarray(labels), np.asarray(groups)
     require_groups(labels, groups, folds)
     roles = np.full((len(labels), folds), 'train', dtype='<U5')
-    splitter = StratifiedGroupKFold(folds if folds > 1 else 5 if len(labels) > 24 else 3, shuffle=True, random_state=seed)
-    for f, (rest, test) in zip(range(folds), splitter.split(labels, labels, groups)):
+    parts = folds if folds > 1 else 5 if len(labels) > 24 else 3
+    for f, (rest, test) in zip(range(folds), group_folds(labels, groups, parts, seed)):
         roles[test,f] = 'test'
         roles[rest[hold_out(labels[rest], groups[rest], VAL_SHARE, seed)],f] = 'val'
     return roles
