@@ -708,7 +708,7 @@ def official_roles(table, seed=0)->np.ndarray:  # (n, 1) of 'train', 'val', 'tes
 # %% ../nbs/00_data.ipynb #91b74a92
 def seed_of(*keys:int)->int:
     "One seed from several numbers."
-    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0]) >> 1
 
 def per_scan(
     draw,         # torch.rand or torch.randn
