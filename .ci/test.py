@@ -1,9 +1,11 @@
 """What must hold before a change goes in; `make test` runs it in .venv.
 
 The working tree is only read: every check works in a copy. The notebooks run twice, once against
-the tree and once as a reader has them: in an empty folder, where the wheel alone is installed.
-With `oldest` or `newest` they run once, in an environment with the lowest or the highest versions that settings.ini
-allows. Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
+the tree and once as a reader has them, every other on Kaggle and on Colab, simulated: with the
+versions that are there (colab.txt), where their first cell has to install mediscope and nothing
+else. With `--everywhere` each runs on both. With `oldest` or `newest` they run once, as on Kaggle,
+with the lowest or the highest versions that settings.ini allows.
+Exit code 0 and `N passed, 0 failed` on the last line mean that everything holds.
 """
 import json
 import os
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LANES, LIMIT = 2, 600  # notebooks at once, seconds for each
 BOUNDS = dict(oldest='lowest-direct', newest='highest')  # what uv calls them
+VERSIONS = ROOT/('.ci/colab.txt' if (3, 11) <= sys.version_info < (3, 13) else 'constraints.txt')  # of the places where notebooks are read, if they exist for this Python
 BANNED = 'skip_exec', 'notest', 'eval: false', 'from nbdev.showdoc import', 'nbdev_export()', 'papermill-error'
 
 INSTALL = '00000000'  # id of the cell that installs the package on Kaggle and Colab, the same in all notebooks
@@ -146,7 +149,7 @@ def check_rules(sh, paths):
     read = {p.stem: json.loads((ROOT/p).read_text(encoding='utf-8')) for p in paths}
     install = source_of(read['tutorial'], INSTALL)
     faults = [f'{name}: {f}' for name, nb in read.items() for f in faults_of(nb)]
-    faults += [f'{name}: no {what}' for name, nb in read.items() if name != 'index' for what in missing(name, nb, install)]
+    faults += [f'{name}: no {what}' for name, nb in read.items() for what in missing(name, nb, install)]
     if faults: raise Failed('; '.join(faults))
 
 
@@ -166,9 +169,9 @@ def source_of(notebook, id):
 
 
 def missing(name, notebook, install):
-    "What a reader on Kaggle or Colab would miss in a notebook."
+    "What a reader on Kaggle or Colab would miss in a notebook. The README, which comes from index, has no badges of its own."
     text = '\n'.join(''.join(c['source']) for c in notebook['cells'])
-    return [f'badge of {place}' for place, link in BADGES.items() if link.format(name) not in text] + ['cell that installs mediscope there'] * (source_of(notebook, INSTALL) != install)
+    return [f'badge of {place}' for place, link in BADGES.items() if name != 'index' and link.format(name) not in text] + ['cell that installs mediscope there'] * (source_of(notebook, INSTALL) != install)
 
 
 def check_code(sh, copy, package):
@@ -230,44 +233,26 @@ def wheel(dist):
 
 
 def check_install(sh, venv, dist, bounds=None):
-    "What the wheel needs installs in an environment that holds nothing else: the tested versions, or those at the bounds."
+    "What the wheel needs installs in an environment that holds nothing else: what Kaggle and Colab have of it, or the versions at the bounds."
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
     needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split(),
              *(r for r in project()['dev_requirements'].split() if r.startswith(('papermill', 'ipykernel')))]
     if bounds: sh(BIN/'uv', 'pip', 'install', '--python', venv/'bin/python', '--only-binary', ':all:', '--resolution', BOUNDS[bounds], *needs, cwd=dist)
-    else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, cwd=dist)  # the build that is here, for the CPU perhaps
+    else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, 'setuptools', 'wheel', cwd=dist)  # the build that is here, for the CPU perhaps
 
 
 def pip(sh, venv, *what, cwd):
-    "Install what has a hash in constraints.txt; with the pip of this environment, since an older one would find none there."
-    sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--quiet', '--no-input', '--only-binary', ':all:', '-c', ROOT/'constraints.txt', *what, cwd=cwd)
+    "Install what Kaggle and Colab have; with the pip of this environment, since an older one would find no hash in constraints.txt."
+    sh(BIN/'pip', '--python', venv/'bin/python', 'install', '--quiet', '--no-input', '--only-binary', ':all:', '-c', VERSIONS, *what, cwd=cwd)
 
 
-def check_kaggle(sh, venv, dist, folder):
-    """The tutorial on Kaggle without internet, simulated: the libraries are there, mediscope is not; its wheel and a data
-    set in the layout of MosMedData are attached, read-only. It installs the one, finds the other, and torch stays."""
-    attached = folder/'input'
-    (attached/'mediscope-wheel').mkdir(parents=True)
-    shutil.copy(wheel(dist), attached/'mediscope-wheel')
-    sh(BIN/'python', '-c', 'import sys; from mediscope.phantom import write_phantoms; write_phantoms(sys.argv[1], n=24, scale=.5, difficulty=0)',
-       attached/'covid-19-ct/COVID19_1110/studies', cwd=folder, env=environment(folder/'home') | dict(PYTHONPATH=str(ROOT)))
-    for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
-    before = sh(venv/'bin/pip', 'freeze', cwd=folder)
-    try: out = reader(sh, venv, 'nbs/tutorial.ipynb', folder, KAGGLE_KERNEL_RUN_TYPE='Interactive', MEDISCOPE_INPUT=str(attached),
-                      **dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9'))
-    finally:
-        for path in [attached, *attached.rglob('*')]: path.chmod(path.stat().st_mode | 0o200)
-    if 'CC BY-NC-ND' not in out.read_text(): raise Failed('the attached data set was not found')
-    after = sh(venv/'bin/pip', 'freeze', cwd=folder)
-    changed = {line.split('==')[0].split(' ')[0] for line in {*before.splitlines()} ^ {*after.splitlines()}}
-    if changed != {project()['lib_name']}: raise Failed(f'pip changed {changed}')
-
-
-def check_alone(sh, venv, package, folder):
+def check_alone(sh, venv, dist, package, folder):
     "The package works there, without what it was written with."
+    own = addition(sh, venv, folder/'venv')
+    sh(own/'bin/python', '-m', 'pip', 'install', '--quiet', '--no-index', wheel(dist), cwd=folder)
     probe = f'import {package}, importlib.util as u; assert not u.find_spec("nbdev") and not u.find_spec("fastcore")'
-    sh(venv/'bin/python', '-c', probe, cwd=folder)
-    sh(venv/'bin'/package, '--help', cwd=folder, env=environment(folder/'.home'))
+    sh(own/'bin/python', '-c', probe, cwd=folder)
+    sh(own/'bin'/package, '--help', cwd=folder, env=environment(folder/'.home'))
 
 
 def check_torch(sh, venv, dist, folder):
@@ -283,25 +268,77 @@ def check_torch(sh, venv, dist, folder):
         if 'torch' in names: raise Failed('pip would replace torch')
 
 
-def check_reader(sh, venv, path, folder):
-    "A notebook runs in an empty folder, where the wheel alone is installed."
-    reader(sh, venv, path, folder)
+# --- Kaggle and Colab: libraries are there, mediscope is not, and nothing else can be reached ---
+
+OFFLINE = dict.fromkeys(('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'), 'http://127.0.0.1:9') | dict(no_proxy='127.0.0.1,localhost', PIP_NO_INDEX='1')
 
 
-def check_viewer(sh, venv, path, folder):
+def check_attach(sh, copy, dist):
+    "What is attached on Kaggle: the wheel, and a data set in the layout of MosMedData. What Colab clones: a repository."
+    (dist/'input/mediscope-wheel').mkdir(parents=True)
+    shutil.copy(wheel(dist), dist/'input/mediscope-wheel')
+    sh(BIN/'python', '-c', 'import sys; from mediscope.phantom import write_phantoms; write_phantoms(sys.argv[1], n=24, scale=.5, difficulty=0)',
+       dist/'input/covid-19-ct/COVID19_1110/studies', cwd=dist, env=environment(dist/'home') | dict(PYTHONPATH=str(ROOT)))
+    if not shutil.which('git'): return
+    for arguments in (['init', '-q'], ['add', '-A'], ['-c', 'user.name=test', '-c', 'user.email=', 'commit', '-q', '-m', 'the tree']): sh('git', *arguments, cwd=copy)
+    copy.rename(dist/'repository')
+
+
+def kaggle(dist, folder):
+    "The working folder and the variables of Kaggle: a wheel and a data set are attached, read-only."
+    shutil.copytree(dist/'input', folder/'kaggle/input')
+    for path in [folder/'kaggle/input', *(folder/'kaggle/input').rglob('*')]: path.chmod(path.stat().st_mode & ~0o222)
+    return folder/'kaggle/working', dict(KAGGLE_KERNEL_RUN_TYPE='Batch', KAGGLE_URL_BASE='https://www.kaggle.com', MEDISCOPE_INPUT=str(folder/'kaggle/input'))
+
+
+def colab(dist, folder):
+    "The same of Colab: nothing is attached, git finds the repository, its own module is loaded. (Its pip would fetch a setuptools to build with.)"
+    (folder/'content/sample_data').mkdir(parents=True)
+    module = site(folder/'venv')/'google/colab'
+    module.mkdir(parents=True)
+    (module/'__init__.py').touch()
+    (site(folder/'venv')/'colab.pth').write_text('import google.colab\n')
+    found = dict(GIT_CONFIG_COUNT='1', GIT_CONFIG_KEY_0=f'url.{dist/"repository"}.insteadOf', GIT_CONFIG_VALUE_0=project()['git_url'], PIP_NO_BUILD_ISOLATION='0')
+    return folder/'content', dict(COLAB_RELEASE_TAG='release-colab', COLAB_GPU='') | found
+
+
+PLACES = dict(Kaggle=kaggle, Colab=colab)
+
+
+def site(venv): return next(venv.glob('lib/python*/site-packages'))
+
+
+def addition(sh, venv, folder):
+    "An environment that has what another has, and room for more."
+    sh(venv/'bin/python', '-m', 'venv', '--without-pip', folder, cwd=venv)
+    (site(folder)/'more.pth').write_text(f'{site(venv)}\n')
+    return folder
+
+
+def check_place(sh, venv, dist, path, folder, place, **variables):
+    "A notebook runs there, and its first cell installs mediscope and nothing else. The tutorial finds the data set that is attached."
+    own, name = addition(sh, venv, folder/'venv'), project()['lib_name']
+    work, seen = PLACES[place](dist, folder)
+    work.mkdir(exist_ok=True)
+    shutil.copy(ROOT/path, folder)
+    env = environment(folder/'home') | dict(MEDISCOPE_SHARED=str(folder/'none'), PATH=f'{own/"bin"}:{venv/"bin"}:{os.environ["PATH"]}') | OFFLINE | seen | variables
+    try: sh(own/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3', folder/path.name, folder/'out.ipynb', cwd=work, env=env)
+    finally:
+        for there in folder.glob('kaggle/input/**/'): there.chmod(0o755)
+    if [p.name.split('-')[0] for p in site(own).glob('*.dist-info')] != [name]: raise Failed(f'pip did not install {name} alone')
+    if place == 'Kaggle' and path.stem == 'tutorial' and 'CC BY-NC-ND' not in (folder/'out.ipynb').read_text(): raise Failed('the attached data set was not found')
+
+
+def check_viewer(sh, venv, dist, path, folder, place):
     "The same with the widget for notebooks, in a folder beside that environment."
     pip(sh, venv, '--target', folder/'viewer', *project()['viewer_requirements'].split(), cwd=folder)
-    reader(sh, venv, path, folder, PYTHONPATH=str(folder/'viewer'))
+    check_place(sh, venv, dist, path, folder, place, PYTHONPATH=str(folder/'viewer'))
 
 
-def reader(sh, venv, path, folder, **variables):
-    "Run a notebook as a reader would, with more environment variables; returns what it became."
-    (folder/'empty').mkdir()
-    shutil.copy(ROOT/path, folder)
-    env = environment(folder/'home') | dict(PATH=f'{venv/"bin"}:{os.environ["PATH"]}') | variables
-    sh(venv/'bin/python', '-m', 'papermill', '--no-progress-bar', '--log-output', '-k', 'python3',
-       folder/Path(path).name, folder/'out.ipynb', cwd=folder/'empty', env=env)
-    return folder/'out.ipynb'
+def places(paths, everywhere=False):
+    "(notebook, place): each on one, in turn, the last (the tutorial) on Kaggle, or on both; Colab clones, so without git all on Kaggle."
+    there = list(PLACES) if shutil.which('git') else ['Kaggle']
+    return [(p, place) for n, p in enumerate(reversed(paths)) for place in (there if everywhere else [there[n % len(there)]])]
 
 
 # --- the run ---
@@ -341,8 +378,8 @@ class Run:
         "Build and install the package; return whether notebooks can run with it."
         if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
         if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist, bounds): return False
-        if not self.check('tutorial as on Kaggle, without internet', check_kaggle, venv, dist, self.folder()): return False
-        self.check('package works without nbdev', check_alone, venv, name, self.folder())
+        if not self.check('wheel, data set and repository are attached', check_attach, self.copy(), dist): return False
+        self.check('package works without nbdev', check_alone, venv, dist, name, self.folder())
         self.check('torch stays as it is', check_torch, venv, dist, self.folder())
         return True
 
@@ -367,9 +404,9 @@ class Run:
             lanes.submit(self.check, 'nothing is left behind, the same seed gives the same bits', check_torture, self.copy(), 'endurance')
             lanes.submit(self.check, 'what is broken on purpose is noticed', check_torture, self.copy(), 'mutations')
             for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
-            for p in [p for p in paths if p.stem != 'tutorial'] if installed.result() else ():
-                check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_reader, '')
-                lanes.submit(self.check, f'{p.stem} in an empty folder{with_what}', check, venv, p, self.folder())
+            for p, place in places(paths, '--everywhere' in sys.argv) if installed.result() else ():
+                check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_place, '')
+                lanes.submit(self.check, f'{p.stem} as on {place}{with_what}', check, venv, dist, p, self.folder(), place)
 
     def at(self, bounds):
         "The package and its notebooks with the versions at one of the `BOUNDS`, which are printed."
@@ -378,7 +415,7 @@ class Run:
         frozen = subprocess.run([BIN/'uv', 'pip', 'freeze', '--python', venv/'bin/python'], capture_output=True, text=True).stdout.split()
         print(sys.version.split()[0], *(f for f in frozen if re.search(rf'\b{f.split("==")[0]}>=', project()['requirements'].replace('_', '-'))), flush=True)
         with ThreadPoolExecutor(LANES) as lanes:
-            for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} in an empty folder, {bounds} versions', check_reader, venv, p, self.folder())
+            for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} as on Kaggle, {bounds} versions', check_place, venv, dist, p, self.folder(), 'Kaggle')
 
 
 def main():

@@ -5,6 +5,7 @@ import unittest
 from base64 import b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]/'docs'))
 import readme
@@ -158,6 +159,14 @@ class Runner(unittest.TestCase):
     def test_notebooks_leave_out_drafts(self):
         paths = [Path('nbs/00_a.ipynb'), Path('nbs/_draft.ipynb'), Path('nbs/.ipynb_checkpoints/b.ipynb'), Path('nbs/a.md')]
         self.assertEqual(runner.notebooks(paths), paths[:1])
+
+    def test_notebooks_take_turns_and_the_last_is_read_on_kaggle(self):
+        paths = [Path(f'nbs/{n}.ipynb') for n in 'abc']
+        with patch.object(runner.shutil, 'which', lambda name: name):
+            self.assertEqual([(p.stem, place) for p, place in runner.places(paths)], [('c', 'Kaggle'), ('b', 'Colab'), ('a', 'Kaggle')])
+            self.assertEqual(len(runner.places(paths, everywhere=True)), 6)
+        with patch.object(runner.shutil, 'which', lambda name: None):
+            self.assertEqual({place for _, place in runner.places(paths)}, {'Kaggle'})
 
     def test_a_command_is_stopped_at_its_limit_and_a_failure_is_told(self):
         with TemporaryDirectory() as folder:

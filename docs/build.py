@@ -32,6 +32,11 @@ def settings():
 def joined(text): return text if isinstance(text, str) else ''.join(text)
 
 
+def whole(text):
+    "An interval is not broken at its dash, so that a table stays narrow."
+    return re.sub(r'(\(\d\.\d+–)(?=\d)', '\\1\u2060', text)
+
+
 def links(markdown):
     "No badges, which would ask other servers; files outside nbs/ are read in the repository."
     source = f"{settings()['git_url']}/blob/{settings()['branch']}"
@@ -45,7 +50,7 @@ def shown(cell):
     found = re.findall(r'^#\| *(.+)$', source, re.M)
     source = re.sub(r'^#\|.*\n?', '', source, flags=re.M).strip('\n')
     if 'hide' in found or not source: return None
-    return cell | dict(source=source, metadata=dict(tags=['remove-input'] if 'echo: false' in found else []))
+    return cell | dict(source=source, outputs=json.loads(whole(json.dumps(cell['outputs'], ensure_ascii=False))), metadata=dict(tags=['remove-input'] if 'echo: false' in found else []))
 
 
 def notebook(path):
@@ -62,7 +67,7 @@ def stored_output(name, words, alt, folder):
             if 'image/png' in data:
                 (folder/f'{name}-{n}.png').write_bytes(b64decode(joined(data['image/png'])))
                 return f'![{alt}](/{folder.name}/{name}-{n}.png)'
-            if 'text/markdown' in data: return joined(data['text/markdown'])
+            if 'text/markdown' in data: return whole(joined(data['text/markdown']))
     raise SystemExit(f'nbs/{name}.ipynb: no cell with {words!r} shows a picture or a table')
 
 

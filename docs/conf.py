@@ -14,6 +14,7 @@ nb_execution_mode, nb_render_markdown_format, nb_ipywidgets_js = 'off', 'myst', 
 nb_render_image_options = dict(alt='what the cell above shows')
 myst_enable_extensions, myst_heading_anchors = ['dollarmath', 'fieldlist', 'colon_fence'], 3
 html_theme, html_title, html_static_path, html_css_files = 'furo', project, ['../build/docs/_static'], ['style.css']
+html_use_index, html_domain_indices = False, False  # the search finds every name
 html_math_renderer, html_copy_source, html_show_sourcelink = 'drawn', False, False
 html_theme_options = dict(announcement='Research software, not a medical device.', top_of_page_buttons=[])
 add_module_names, python_maximum_signature_line_length, smartquotes_action = False, 80, 'q'  # --folds keeps its hyphens

@@ -104,7 +104,7 @@ def module_page(path):
 
 def commands_page():
     "What --help says, of every command."
-    os.environ |= dict(COLUMNS='96', NO_COLOR='1')
+    os.environ |= dict(COLUMNS='84', NO_COLOR='1')
     from mediscope.cli import make_parser
     parser = make_parser()
     commands = parser._subparsers._group_actions[0].choices

@@ -9,9 +9,9 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'DETECTIO
            'risk_coverage_area', 'entropy', 'measure', 'Estimate', 'members', 'interval', 'rests_on', 'estimate',
            'Comparison', 'compare', 'in_words', 'histogram', 'majority_baseline', 'histogram_baseline', 'Answers',
            'predict_volumes', 'same_data', 'predict_run', 'probabilities', 'model_names', 'plot_roc', 'plot_confusion',
-           'plot_reliability', 'plot_risk_coverage', 'plot_evaluation', 'confident_errors', 'plot_errors', 'protocol',
-           'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'report_page', 'model_card', 'evaluate',
-           'push_run']
+           'plot_reliability', 'plot_risk_coverage', 'panels', 'plot_evaluation', 'answered', 'confident_errors',
+           'plot_error', 'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'charts',
+           'report_page', 'model_card', 'evaluate', 'push_run']
 
 # %% ../nbs/05_evaluate.ipynb #de5ea2c4
 import json
@@ -196,7 +196,7 @@ def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutation
 def in_words(c:Comparison)->str:
     "A comparison as a sentence."
     label = LABELS[c.metric]
-    verdict = 'no difference shown' if c.low <= 0 <= c.high else f"{c.a} is {'better' if (c.difference > 0) == HIGHER[c.metric] else 'worse'}"
+    verdict = 'no difference shown' if round(c.low, 3) <= 0 <= round(c.high, 3) else f"{c.a} is {'better' if (c.difference > 0) == HIGHER[c.metric] else 'worse'}"
     return f'{label}, {c.a} − {c.b}: {c.difference:+.3f} ({c.low:+.3f} to {c.high:+.3f}, p = {c.p:.3f}): {verdict}.'
 
 LABELS = dict(auc='AUC', accuracy='Accuracy', balanced_accuracy='Balanced accuracy', sensitivity='Sensitivity', specificity='Specificity',
@@ -319,42 +319,44 @@ def plot_risk_coverage(ax, answers:dict, y):
     ax.set(xlabel='share of scans answered, surest first', ylabel='error rate', title='risk–coverage', ylim=(0,None)); ax.legend(fontsize=8)
 
 # %% ../nbs/05_evaluate.ipynb #38449435
-def plot_evaluation(table, classes)->'Figure':
+def panels(table, classes)->dict: # title → what draws it on axes
     "The four plots of a table of predictions."
-    from matplotlib.figure import Figure
     y = np.array([classes.index(c) for c in table.label])
     models = {name: probabilities(table, classes, prefix) for name, prefix in model_names(table, classes).items()}
     curves = {n: p for n, p in models.items() if n != 'majority'}
+    believed = {n: p for n, p in curves.items() if n == 'mediscope' or n.startswith('dcg')}
+    sure = {'mediscope, spread of draws': (models['mediscope'], table.uncertainty), 'mediscope, entropy': (models['mediscope'], entropy(models['mediscope'])),
+            'dcg, entropy': (models['dcg'], entropy(models['dcg']))}
+    return {'ROC': lambda ax: plot_roc(ax, curves, y), 'confusion matrix': lambda ax: plot_confusion(ax, models['mediscope'], y, classes),
+            'reliability': lambda ax: plot_reliability(ax, believed, y), 'risk–coverage': lambda ax: plot_risk_coverage(ax, sure, y)}
+
+def plot_evaluation(table, classes)->'Figure':
+    "All four in one picture."
+    from matplotlib.figure import Figure
     fig = Figure(figsize=(10,8.5), layout='constrained')
-    axs = fig.subplots(2, 2).flat
-    plot_roc(axs[0], curves, y)
-    plot_confusion(axs[1], models['mediscope'], y, classes)
-    plot_reliability(axs[2], {n: p for n, p in curves.items() if n == 'mediscope' or n.startswith('dcg')}, y)
-    plot_risk_coverage(axs[3], {'mediscope, spread of draws': (models['mediscope'], table.uncertainty),
-                                'mediscope, entropy': (models['mediscope'], entropy(models['mediscope'])), 'dcg, entropy': (models['dcg'], entropy(models['dcg']))}, y)
+    for ax, draw in zip(fig.subplots(2, 2).flat, panels(table, classes).values()): draw(ax)
     return fig
 
 # %% ../nbs/05_evaluate.ipynb #b0e1c36a
+def answered(table, classes)->'DataFrame':
+    "A table of predictions with the predicted class and its probability."
+    p = probabilities(table, classes)
+    return table.assign(predicted=[classes[k] for k in p.argmax(1)], confidence=p.max(1))
+
 def confident_errors(table, classes, n=6)->'DataFrame':
     "The rows whose wrong answer is the most probable."
-    p = probabilities(table, classes)
-    wrong = table.assign(predicted=[classes[k] for k in p.argmax(1)], confidence=p.max(1))
-    return wrong[wrong.predicted != wrong.label].nlargest(n, 'confidence')
+    said = answered(table, classes)
+    return said[said.predicted != said.label].nlargest(n, 'confidence')
 
-def plot_errors(run:Run, table, entries:dict, n=6)->'Figure':
-    "The most confident errors with the slice through the most salient region, seen by the fold's own model."
+def plot_error(run:Run, row, entry)->'Figure':
+    "The slice of a wrongly classified scan through its most salient region, seen by the fold's own model."
     from matplotlib.figure import Figure
-    errors = confident_errors(table, run.config['classes'], n)
-    if not len(errors): return None
-    fig = Figure(figsize=(3*min(3, len(errors)), 3.4*-(-len(errors)//3)), layout='constrained')
-    for ax, row in zip(np.ravel(fig.subplots(-(-len(errors)//3), min(3, len(errors)))), errors.itertuples()):
-        model = MediScope.from_pretrained(run.fold_folder(row.fold)/'model')
-        x = load_volume(entries[row.path])
-        with torch.no_grad(): out = model.dcg(x[None])
-        smap = refine(out.saliency[:,[model.classes.index(row.predicted)]], STRIDE, x.shape[1:])[0,0]
-        show_slice(ax, x[0], seen_slice(x[0], out.corners[0,0], model.config.roi), smap, out.corners[0].tolist(), model.config.roi)
-        ax.set_title(f'{row.path.split("/")[-1]}\n{row.label}, called {row.predicted} ({row.confidence:.2f})', fontsize=8)
-    for ax in fig.axes[len(errors):]: ax.axis('off')
+    model = MediScope.from_pretrained(run.fold_folder(row.fold)/'model')
+    x = load_volume(entry)
+    with torch.no_grad(): out = model.dcg(x[None])
+    smap = refine(out.saliency[:,[model.classes.index(row.predicted)]], STRIDE, x.shape[1:])[0,0]
+    fig = Figure(figsize=(3, 3*x.shape[2]/x.shape[1]))
+    show_slice(fig.add_axes((0,0,1,1)), x[0], seen_slice(x[0], out.corners[0,0], model.config.roi), smap, out.corners[0].tolist(), model.config.roi)
     return fig
 
 # %% ../nbs/05_evaluate.ipynb #5c0adf70
@@ -429,42 +431,63 @@ class Report(NamedTuple):
 # %% ../nbs/05_evaluate.ipynb #197ac23b
 REPORT_PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
-<style>{{ style }}</style></head><body>
+<style>{{ style }}
+.scroll th[scope=row] { font-weight: inherit; position: sticky; left: 0; background: var(--paper) } tr.mediscope { font-weight: 600 } tr.mediscope th { color: var(--accent) } td small { opacity: .85 }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1.5rem 1rem } .slices { grid-template-columns: repeat(auto-fill, minmax(min(45%, 14rem), 1fr)) }
+figure { margin: 0 } figure img { width: 100% } figcaption { font-size: .9rem; overflow-wrap: anywhere } @media (prefers-color-scheme: dark) { .chart { filter: invert(.9) hue-rotate(180deg) } }
+</style></head><body>
 <h1>{{ title }}</h1>
 <p>{{ f.classes|join(' against ') }} · N = {{ f.n }} · {{ f.protocol }}.</p>
 <p class="note">Research software, not a medical device. The figures describe this data set and this protocol; they say nothing about other scanners, hospitals or patients.</p>
 <h2>How good</h2>
-<div class="scroll"><table><thead><tr>{% for c in rows[0] %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead>
-<tbody>{% for r in rows[1:] %}<tr class="{{ r[0] }}">{% for c in r %}<td>{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
-<p>Value and 95 % interval: by leaving out one group at a time; Wilson for proportions of independent scans. The threshold is the larger probability; it was not tuned.</p>
+<div class="scroll" tabindex="0"><table><thead><tr>{% for c in rows[0] %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead>
+<tbody>{% for r in rows[1:] %}<tr class="{{ r[0] }}"><th scope="row">{{ r[0] }}</th>{% for c in r[1:] %}<td>{{ c.partition(' ')[0] }}<br><small>{{ c.partition(' ')[2] }}</small></td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+<p>Value and 95 % interval: by leaving out one group at a time, Wilson's for proportions of independent scans. That of the calibration error reaches down by as much as chance may have added. The threshold is the larger probability; it was not tuned. There mediscope has {% for name, v in counted %}{{ ', ' if not loop.first }}{{ name }} {{ v }}{% endfor %}{{ ', where ' ~ f.classes[1] ~ ' is the positive class' if f.classes|length == 2 else ', means over the classes' }}.</p>
 <h2>What the diffusion adds</h2>
 <p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero. p answers another question, by permutation: how often would two models that are alike differ as much? For the calibration error, which chance inflates, the two may disagree.</p>
 <ul>{% for s in sentences %}<li>{{ s }}</li>{% endfor %}</ul>
-<h2>Curves</h2><img alt="ROC curves, confusion matrix, reliability diagram and risk–coverage curves of the models in the table" src="{{ plots }}">
+<h2>Curves</h2>
+<div class="grid">{% for picture, alt, caption in charts %}<figure><img class="chart" alt="{{ alt }}" src="{{ picture }}"><figcaption>{{ caption }}</figcaption></figure>{% endfor %}</div>
 <h2>Does it know when it is wrong?</h2>
 <p>AUROC of error detection: {% for name, v in auroc %}{{ name }} {{ v }}{{ '; ' if not loop.last else '.' }}{% endfor %} One half is chance.</p>
 <h2>The most confident errors</h2>
-{% if errors %}<img alt="{{ errors_alt }}" src="{{ errors }}"><p>The slice through the most salient region; saliency of the predicted class in colour, regions framed. The patient's right is on the left.</p>{% else %}<p>There were no errors.</p>{% endif %}
+{% if errors %}<div class="grid slices">{% for picture, r in errors %}<figure><img alt="Slice of {{ r.path }}: {{ r.label }}, called {{ r.predicted }}" src="{{ picture }}"><figcaption>{{ r.path.split('/')[-1] }}<br>{{ r.label }}, called {{ r.predicted }} ({{ '%.2f'|format(r.confidence) }})</figcaption></figure>{% endfor %}</div>
+<p>The slice through the most salient region; saliency of the predicted class in colour, regions framed. The patient's right is on the left.</p>{% else %}<p>There were no errors.</p>{% endif %}
 <h2>The data set</h2>
-<div class="scroll"><table><thead><tr><th scope="col">class</th><th scope="col">test scans</th><th scope="col">groups</th></tr></thead><tbody>{% for c, n, g in makeup %}<tr><td>{{ c }}</td><td>{{ n }}</td><td>{{ g }}</td></tr>{% endfor %}</tbody></table></div>
-<h2>Settings and versions</h2><details><summary>config.json</summary><pre>{{ config }}</pre></details>
+<p>{{ config.about }} Volumes of {{ config.prep.shape|join(' × ') }} voxels, {{ 'of ' ~ config.prep.spacing|join(' × ') ~ ' mm' if config.prep.spacing else 'the whole scan resampled' }}, from {{ config.prep.window[0]|int }} HU (0) to {{ config.prep.window[1]|int }} HU (1).</p>
+<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">class</th><th scope="col">scans (groups)</th><th scope="col">test scans (groups)</th></tr></thead><tbody>{% for r in makeup %}<tr><th scope="row">{{ r[0] }}</th>{% for v in r[1:] %}<td>{{ v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+<h2>Settings and versions</h2>
+<p>{% for name, v in config.versions.items() %}{{ name }} {{ v }}{{ ', ' if not loop.last }}{% endfor %}.</p><details><summary>config.json</summary><pre>{{ settings }}</pre></details>
 </body></html>'''
+
+def charts(table, classes, figures:dict)->list: # of (picture, alternative text, how to read it)
+    "The four plots for a page, each by itself."
+    from matplotlib.figure import Figure
+    of = lambda metric: ', '.join(f'{name} {show(e[metric])}' for name, e in figures['models'].items() if name != 'majority')
+    confused = '; '.join(f'{n} of {a} called {b}' for (a, b), n in answered(table, classes).groupby(['label', 'predicted']).size().items())
+    words = dict(zip(panels(table, classes), [
+        (f"ROC curves; AUC of {of('auc')}", f'Every threshold at once, {classes[-1]} being positive. A curve on the diagonal knows nothing.'),
+        (f'Confusion matrix of mediscope: {confused}', 'Counts at the threshold of the table; rows are the truth.'),
+        (f"Reliability curves; calibration error of {of('ece')}", f'How often a scan is {classes[-1]} where that is what the model says. Below the diagonal it is too sure of it, above too timid.'),
+        (f"Risk–coverage curves; mean error rate of {of('risk_coverage_area')}", 'The error rate if only the surest scans are answered. It should fall to the left.')]))
+    def alone(draw):
+        fig = Figure(figsize=(5,4.4), layout='constrained')
+        draw(fig.subplots())
+        return data_uri(fig)
+    return [(alone(draw), *words[title]) for title, draw in panels(table, classes).items()]
 
 def report_page(run:Run, report:Report, table, entries:dict)->str:
     "report.html: self-contained, no external request."
     from jinja2 import Environment
-    config, f = run.config, report.figures
-    errors = plot_errors(run, table, entries)
-    listed = confident_errors(table, config['classes'])
-    alt = '; '.join(f'{r.path}: {r.label} called {r.predicted}' for r in listed.itertuples())
-    entropies = f['uncertainty']['entropy_error_auroc']
-    detection = [('mediscope, by the spread of its draws', show(f['models']['mediscope']['error_auroc'])),
+    config, f, classes = run.config, report.figures, run.config['classes']
+    ours, entropies = f['models']['mediscope'], f['uncertainty']['entropy_error_auroc']
+    detection = [('mediscope, by the spread of its draws', show(ours['error_auroc'])),
                  ('mediscope, by its entropy', 'undefined' if entropies is None else f'{entropies:.3f}'), ('dcg, by its entropy', show(f['models']['dcg']['error_auroc']))]
-    makeup = [(c, int((table.label == c).sum()), table.group[table.label == c].nunique()) for c in config['classes']]
+    makeup = [(c, *(f'{(t.label == c).sum()} ({t.group[t.label == c].nunique()})' for t in (run.split, table))) for c in classes]
     return Environment(autoescape=True).from_string(REPORT_PAGE).render(
-        title=f'mediscope: {run.folder.resolve().name}', style=STYLE, f=f, rows=report.rows(), sentences=report.sentences(), plots=data_uri(plot_evaluation(table, config['classes'])),
-        auroc=detection, errors=errors and data_uri(errors), errors_alt=alt,
-        makeup=makeup, config=json.dumps(config, indent=1))
+        title=f'mediscope: {run.folder.resolve().name}', style=STYLE, f=f, rows=report.rows(), sentences=report.sentences(), charts=charts(table, classes, f), auroc=detection,
+        counted=[(m, show(ours[m])) for m in ('sensitivity', 'specificity', 'precision')],
+        errors=[(data_uri(plot_error(run, r, entries[r.path])), r) for r in confident_errors(table, classes).itertuples()], makeup=makeup, config=config, settings=json.dumps(config, indent=1))
 
 # %% ../nbs/05_evaluate.ipynb #d97be353
 CARD = '''---

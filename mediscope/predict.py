@@ -210,7 +210,7 @@ def view(
     def volume(values, name, **look): return Volume(data=gzip.compress(nib.Nifti1Image(values, scan.affine).to_bytes(), 1), name=f'{name}.nii.gz', **look)
     layers = [volume(scan.hu.astype(np.float32), 'scan', colormap='gray', cal_min=Prep.window[0], cal_max=Prep.window[1])]
     if smap is not None: layers.append(volume(smap, f'saliency of {prediction.label}', colormap='inferno', opacity=.4, cal_min=float(smap.max())/5, cal_max=float(smap.max())))
-    widget = NiiVue(height=480)
+    widget = NiiVue(height=480, is_radiological_convention=True)  # the patient's right on the left, as everywhere here
     widget.load_volumes(layers)
     return widget
 
