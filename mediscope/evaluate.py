@@ -160,7 +160,7 @@ def estimate(
         if not among.any(): return Estimate(value, np.nan, np.nan)
         ci = binomtest(int((hit & among).sum()), int(among.sum())).proportion_ci(method='wilson')
         return Estimate(value, ci.low, ci.high)
-    scale = dict(nll='log', ece='plain').get(name, 'logit')
+    scale = dict(nll='log', ece='plain').get(name, 'logit') if value else 'logit'
     low, high = interval(lambda rows: measure(name, p[rows], y[rows], u[rows]), groups, scale, rests_on(name, p, y, groups))
     if name == 'ece':
         chance = ece_by_chance(p)  # what a model without fault shows, and one that shows nothing may hide
