@@ -235,10 +235,10 @@ def wheel(dist):
 def check_install(sh, venv, dist, bounds=None):
     "What the wheel needs installs in an environment that holds nothing else: what Kaggle and Colab have of it, or the versions at the bounds."
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
-    needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split(),
-             *(r for r in project()['dev_requirements'].split() if r.startswith(('papermill', 'ipykernel')))]
-    if bounds: sh(BIN/'uv', 'pip', 'install', '--python', venv/'bin/python', '--only-binary', ':all:', '--resolution', BOUNDS[bounds], *needs, cwd=dist)
-    else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, 'setuptools', 'wheel', cwd=dist)  # the build that is here, for the CPU perhaps
+    needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split()]
+    runs = [r for r in project()['dev_requirements'].split() if r.startswith(('papermill', 'ipykernel'))]
+    if bounds: sh(BIN/'uv', 'pip', 'install', '--python', venv/'bin/python', '--only-binary', ':all:', '--resolution', BOUNDS[bounds], *needs, *runs, cwd=dist)
+    else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, 'papermill', 'ipykernel', 'setuptools', 'wheel', cwd=dist)  # the build that is here, for the CPU perhaps
 
 
 def pip(sh, venv, *what, cwd):
