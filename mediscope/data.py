@@ -320,15 +320,18 @@ def filtered(
     hu:np.ndarray, # (x, y, z) HU
     window:tuple,  # (low, high) HU
     filters:list,  # (m, n) for each axis
-    slab:int=2**19, # voxels at a time
+    slab:int=2**20, # voxels at a time
 )->Tensor:         # (x', y', z') HU
     "Clip a scan to `window` and multiply each axis by its matrix; in floats there is never more than a slab of it."
     order = np.argsort([-abs(step) for step in hu.strides], kind='stable')  # slowest in memory first
     filters = [filters[axis].flip(1) if hu.strides[axis] < 0 else filters[axis] for axis in order]
     hu = hu[tuple(slice(None, None, -1) if step < 0 else slice(None) for step in hu.strides)].transpose(order)
     n, parts = max(1, slab//math.prod(hu.shape[1:])), []
+    room = np.empty((n, *hu.shape[1:]), np.float32)  # for all slabs: threads that ask for memory wait for each other
     for i in range(0, len(hu), n):
-        part = torch.from_numpy(hu[i:i+n].astype(np.float32)).clamp_(*window)
+        some = room[:len(hu) - i]
+        some[:] = hu[i:i+n]
+        part = torch.from_numpy(some).clamp_(*window)
         for axis in (2, 1): part = along_axis(part, filters[axis], axis)
         parts.append(part)
     return along_axis(torch.cat(parts), filters[0], 0).permute(*np.argsort(order))
