@@ -322,12 +322,12 @@ GROWTH = {  # what grows → (a task of that size, sizes)
 
 
 def growth(task, sizes):
-    "Seconds for every size: the median of three after one that is not measured, or the first where it takes longer than ten."
+    "Seconds for every size: the median of three after one that is not measured, or that one where it takes longer than half a minute."
     found = []
     for n in sizes:
         run = task(n)
         first = seconds(run)
-        found.append(first if first > 10 else median(seconds(run) for _ in range(3)))
+        found.append(first if first > 30 else median(seconds(run) for _ in range(3)))
     return dict(sizes=list(sizes), seconds=found, exponent=float(np.log(found[-1]/found[-2])/np.log(sizes[-1]/sizes[-2])))
 
 
