@@ -328,7 +328,12 @@ def growth(task, sizes):
         run = task(n)
         first = seconds(run)
         found.append(first if first > 30 else median(seconds(run) for _ in range(3)))
-    return dict(sizes=list(sizes), seconds=found, exponent=float(np.log(found[-1]/found[-2])/np.log(sizes[-1]/sizes[-2])))
+    return dict(sizes=list(sizes), seconds=found)
+
+
+def power(sizes, seconds):
+    "With which power of the size the time grows over the last three sizes."
+    return float(np.log(seconds[-1]/seconds[-3])/np.log(sizes[-1]/sizes[-3]))
 
 
 def main():
@@ -346,7 +351,7 @@ def main():
         print(f"{name:42} {ratio:6.2f} times {'the cost of' if not faster else 'as fast as' if cost.unit == 's' else 'less than'} {against} ({'at least' if faster else 'at most'} {target}{'' if met else ': missed'}; "
               f"{cost.ours:.3g} and {cost.theirs:.3g} {cost.unit}) {cost.note}", flush=True)
     grown = {name: growth(*g) for name, g in GROWTH.items() if args.only in name}
-    for name, g in grown.items(): print(f"{name:42} grows with the power {g['exponent']:.2f} at its end: {', '.join(f'{n:,}: {t:.3g} s' for n, t in zip(g['sizes'], g['seconds']))}")
+    for name, g in grown.items(): print(f"{name:42} grows with the power {power(**g):.2f} at its end: {', '.join(f'{n:,}: {t:.3g} s' for n, t in zip(g['sizes'], g['seconds']))}")
     if not args.only: write_json(dict(benchmark='speed', commit=COMMIT, versions=versions(), cores=os.cpu_count(), rows=found, growth=grown), ROOT/'mediscope/results/speed.json')
 
 
