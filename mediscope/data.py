@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_FORMAT', 'NOT_HU', 'BOTH_SIDES', 'MAX_PAIRS',
            'ALIKE', 'VAL_SHARE', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS',
-           'MOSMED_NOTICE', 'one_line', 'InputError', 'Scan', 'require_size', 'require_bytes', 'to_scan', 'nifti_image',
-           'unpacker', 'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes', 'require_stack',
-           'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti', 'rescale', 'filter_matrix',
-           'along_axis', 'along_axes', 'resample', 'filtered', 'Prep', 'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask',
-           'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint',
-           'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of',
-           'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'alike', 'Check', 'check_scans', 'merge_groups',
-           'group_folds', 'hold_out', 'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan',
-           'to_device', 'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
-           'download_mosmed']
+           'MOSMED_NOTICE', 'one_line', 'InputError', 'Scan', 'require_size', 'require_bytes', 'to_scan', 'Voxels',
+           'nifti_image', 'unpacker', 'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes',
+           'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti', 'rescale',
+           'filter_matrix', 'in_blocks', 'along_axis', 'along_axes', 'resample', 'filtered', 'Prep', 'to_scan_grid',
+           'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans',
+           'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish',
+           'sweep', 'write_entry', 'content_of', 'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'alike',
+           'Check', 'check_scans', 'merge_groups', 'group_folds', 'hold_out', 'require_groups', 'assign_roles',
+           'official_roles', 'seed_of', 'per_scan', 'to_device', 'affine_grid', 'Augment', 'Batch', 'Volumes',
+           'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, zipfile, zlib
@@ -102,6 +102,16 @@ def to_scan(
 
 
 # %% ../nbs/00_data.ipynb #26215ba2
+class Voxels(nib.arrayproxy.ArrayProxy):
+    "The voxels of an open NIfTI file."
+    def __array__(self, dtype=None, copy=None):
+        voxels = np.empty(self.shape[::-1], self.dtype)
+        room = voxels.reshape(-1).view(np.uint8)
+        self.file_like.seek(self.offset)
+        n = sum(self.file_like.readinto(room[i:i+2**20]) for i in range(0, len(room), 2**20))
+        if n < len(room): raise EOFError(f'{n:,} of {len(room):,} bytes of voxels')
+        return nib.volumeutils.apply_read_scaling(voxels.T, self.slope, self.inter)
+
 def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     "The image in an open NIfTI file, of which only the header is read."
     raw = f.read(nib.Nifti2Header.sizeof_hdr)
@@ -115,7 +125,7 @@ def nifti_image(f, path)->nib.spatialimages.SpatialImage:
     if np.isinf(header['scl_slope']): raise InputError(f'{path}: the scaling slope is infinite; export the file again.')  # nibabel would not scale
     shape = header.get_data_shape()
     if set(shape[3:]) == {1}: header.set_data_shape(shape[:3])  # a time axis with one point
-    return nib.spatialimages.SpatialImage(nib.arrayproxy.ArrayProxy(f, header, mmap=False), header.get_best_affine())
+    return nib.spatialimages.SpatialImage(Voxels(f, header, mmap=False), header.get_best_affine())
 
 def unpacker()->tuple: # (function that opens a .gz file, what it raises where the stream is damaged)
     "Of `isal` where that is installed, of Python elsewhere."
@@ -284,26 +294,33 @@ def filter_matrix(
     w = (1 - distance/max(step, 1)).clamp(min=0)
     return (w/w.sum(1, keepdim=True)).float()
 
-def along_axis(
-    volume:Tensor, # (x, y, z)
-    w:Tensor,      # (m, n), a band
-    axis:int,      # of n voxels
-    rows:int=16,   # in a block
-)->Tensor:         # m voxels along `axis`
-    "Multiply an axis by a matrix."
-    volume, parts = volume.movedim(axis, -1), []
+def in_blocks(
+    w:Tensor,    # (m, n), a band
+    rows:int=16, # in a block
+)->list:         # of (columns, block): slices, and matrices (columns, rows)
+    "The blocks of a band, transposed, with their columns from the first to the last that is not zero."
+    blocks = []
     for block in w.split(rows):
         used = block.any(0).nonzero()
-        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-        parts.append(volume[...,first:last] @ block[:,first:last].T)
-    return torch.cat(parts, -1).movedim(-1, axis)
+        columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(1)
+        blocks.append((columns, block[:,columns].T))
+    return blocks
+
+def along_axis(
+    volume:Tensor, # (x, y, z)
+    blocks:list,   # of a matrix (m, n)
+    axis:int,      # of n voxels
+)->Tensor:         # m voxels along `axis`
+    "Multiply an axis by a matrix."
+    volume = volume.movedim(axis, -1)
+    return torch.cat([volume[...,columns] @ block for columns, block in blocks], -1).movedim(-1, axis)
 
 def along_axes(
     volume:Tensor, # (x, y, z)
     matrices,      # (m, n) for each axis
 )->Tensor:         # (x', y', z')
     "Multiply each axis by its matrix, one after the other."
-    for axis, w in enumerate(matrices): volume = along_axis(volume, w, axis)
+    for axis, w in enumerate(matrices): volume = along_axis(volume, in_blocks(w), axis)
     return volume
 
 def resample(
@@ -324,7 +341,7 @@ def filtered(
 )->Tensor:         # (x', y', z') HU
     "Clip a scan to `window` and multiply each axis by its matrix; in floats there is never more than a slab of it."
     order = np.argsort([-abs(step) for step in hu.strides], kind='stable')  # slowest in memory first
-    filters = [filters[axis].flip(1) if hu.strides[axis] < 0 else filters[axis] for axis in order]
+    filters = [in_blocks(filters[axis].flip(1) if hu.strides[axis] < 0 else filters[axis]) for axis in order]
     hu = hu[tuple(slice(None, None, -1) if step < 0 else slice(None) for step in hu.strides)].transpose(order)
     n, parts = max(1, slab//math.prod(hu.shape[1:])), []
     room = np.empty((n, *hu.shape[1:]), np.float32)  # for all slabs: threads that ask for memory wait for each other
