@@ -169,9 +169,9 @@ def _():
 
 @row('prepare a folder, two workers', 'one worker', 1.8)
 def _():
-    cohort, turn = find_scans(chests()), iter(range(99))
+    cohort, turn = find_scans(chests(24)), iter(range(99))
     prepare = lambda jobs: lambda: prepare_scans(cohort, Prep(SHAPE), folder()/f'cache-{next(turn)}', jobs)
-    return in_turn(prepare(2), prepare(1), note='8 scans of 512×512×64')
+    return in_turn(prepare(2), prepare(1), note='24 scans of 512×512×64')
 
 
 @row('read a batch from the cache', 'the training step that uses it', 10)

@@ -503,8 +503,11 @@ def fingerprint(
 )->str:
     "Hash of what a scan shows within `window`."
     low, high = window
-    seen = scan.hu[tuple(slice(None, None, -(-n//side)) for n in scan.hu.shape)].astype(np.float64).clip(low, high)
-    return digest(repr(scan.hu.shape).encode(), np.rint((seen - low)*(65535/(high - low))).astype(np.uint16).tobytes())
+    seen = scan.hu[tuple(slice(None, None, -(-n//side)) for n in scan.hu.shape)].astype(np.float64)
+    np.clip(seen, low, high, out=seen)
+    seen -= low
+    seen *= 65535/(high - low)
+    return digest(repr(scan.hu.shape).encode(), np.rint(seen, out=seen).astype(np.uint16).tobytes())
 
 def file_digest(path:Path)->bytes:
     "Hash of the bytes of a file, of which one megabyte at a time is in memory."
@@ -558,7 +561,8 @@ def write_entry(to:Path, volume:np.ndarray, content:str):
     raw = io.BytesIO()
     np.save(raw, volume)
     raw.write(content.encode())
-    to.write_bytes(raw.getvalue() + digest(raw.getvalue()).encode())
+    raw.write(digest(raw.getvalue()).encode())
+    to.write_bytes(raw.getbuffer())
 
 def content_of(entry:Path)->str|None:
     "The `fingerprint` of the scan in an entry; None if the entry is not what was written, or nothing was."

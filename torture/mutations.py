@@ -27,7 +27,7 @@ MUTATIONS = [
     Mutation('a run splits without looking at the content', 'train', 'groups = merge_groups(table.group, table.content)\n    official', 'groups = merge_groups(table.group, table.group)\n    official', 'twins'),
     Mutation('a run splits without looking at the patients', 'train', 'groups = merge_groups(table.group, table.content)\n    official', 'groups = merge_groups(table.content, table.content)\n    official', 'twins'),
     Mutation('the content is the same for every scan', 'data', "return digest(repr(scan.hu.shape).encode(),", "return digest(b'') or (", '00_data'),
-    Mutation('the content depends on the type of the numbers', 'data', 'np.rint((seen - low)*(65535/(high - low))).astype(np.uint16).tobytes())', 'scan.hu.tobytes())', '00_data'),
+    Mutation('the content depends on the type of the numbers', 'data', 'np.rint(seen, out=seen).astype(np.uint16).tobytes())', 'scan.hu.tobytes())', '00_data'),
     Mutation('the cache forgets the settings', 'data', "repr(prep).encode(), bytes([CACHE_FORMAT])", "bytes([CACHE_FORMAT])", '00_data'),
     Mutation('a test scan is trained on', 'data', "roles[test,f] = 'test'", "roles[test[1:],f] = 'test'", '00_data'),
     Mutation('the validation part holds patients of the training part', 'data', "hold_out(labels[rest], groups[rest], VAL_SHARE, seed)", "hold_out(labels[rest], np.arange(len(rest)), VAL_SHARE, seed)", '00_data'),
