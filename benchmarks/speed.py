@@ -221,9 +221,9 @@ def _():
         def __call__(self, x, seeds): return x
     train, val = volumes(16), volumes(4)
     def phase(augment): return lambda epochs: train_diffusion(fresh(), train, val, augment, 0, torch.device('cpu'), epochs=epochs, batch_size=BATCH)
-    def epoch(phase): return (seconds(lambda: phase(3)) - seconds(lambda: phase(1)))/2  # without what is done once
+    def epoch(phase, n): return (seconds(lambda: phase(n + 1)) - seconds(lambda: phase(1)))/n  # without what is done once
     ours, theirs = phase(Augment(0, 0, 0, (), 0, 0, 0)), phase(Unsaid())
-    return Cost(*map(median, zip(*[(epoch(ours), epoch(theirs)) for _ in range(3)])))
+    return Cost(*map(median, zip(*[(epoch(ours, 10), epoch(theirs, 2)) for _ in range(RUNS)])))
 
 
 def prediction(draws):
@@ -241,7 +241,7 @@ def _(): return in_turn(*prediction(16), runs=15)
 
 for name in ('resnet18', 'densenet121'):
     @row(f'training step, beside {name}', f'{name} of MONAI', 1)
-    def _(name=name): return in_turn(training_step(DCG(2)), training_step(network(name), torch.nn.functional.cross_entropy), runs=3)
+    def _(name=name): return in_turn(training_step(DCG(2)), training_step(network(name), torch.nn.functional.cross_entropy))
 
     @row(f'prediction, beside {name}', f'{name} of MONAI', 1)
     def _(name=name):
