@@ -283,6 +283,7 @@ def rescale(
     return ((hu - low)/(high - low)).clamp(0, 1)
 
 # %% ../nbs/00_data.ipynb #6fcfa985
+@lru_cache(maxsize=64)  # scans of a study are mostly of one size
 def filter_matrix(
     n:int,      # voxels in
     m:int,      # voxels out
