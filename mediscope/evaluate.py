@@ -178,6 +178,12 @@ class Comparison(NamedTuple):
     high: float
     p: float    # two-sided, permutation of the models within groups
 
+    @property
+    def shown(self)->int:
+        "Whether `a` is better (1) or worse (-1); 0 where the interval, as it is printed, holds no difference."
+        if round(self.low, 3) <= 0 <= round(self.high, 3): return 0
+        return 1 if (self.difference > 0) == HIGHER[self.metric] else -1
+
 def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutations=1000, seed=0, u_a=None, u_b=None)->Comparison:
     "Paired comparison of two models by a metric of METRICS, or of DETECTION by their uncertainties (n,), which default to the entropy."
     from scipy.stats import permutation_test
@@ -196,7 +202,7 @@ def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutation
 def in_words(c:Comparison)->str:
     "A comparison as a sentence."
     label = LABELS[c.metric]
-    verdict = 'no difference shown' if round(c.low, 3) <= 0 <= round(c.high, 3) else f"{c.a} is {'better' if (c.difference > 0) == HIGHER[c.metric] else 'worse'}"
+    verdict = {1: f'{c.a} is better', 0: 'no difference shown', -1: f'{c.a} is worse'}[c.shown]
     return f'{label}, {c.a} − {c.b}: {c.difference:+.3f} ({c.low:+.3f} to {c.high:+.3f}, p = {c.p:.3f}): {verdict}.'
 
 LABELS = dict(auc='AUC', accuracy='Accuracy', balanced_accuracy='Balanced accuracy', sensitivity='Sensitivity', specificity='Specificity',

@@ -339,7 +339,7 @@ def read_json(path:Path, remedy:str)->dict:
 
 def read_csv(path):
     import pandas as pd
-    try: return pd.read_csv(path, keep_default_na=False, float_precision='round_trip', dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
+    try: return pd.read_csv(path, keep_default_na=False, engine='python', dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
                             na_values={'loss': [''], 'val_auc': ['']})
     except ValueError as e: raise InputError(f'{path}: damaged ({e}); delete it.') from e
 
