@@ -7,11 +7,11 @@ __all__ = ['sensitivity', 'specificity', 'precision', 'f1', 'METRICS', 'DETECTIO
            'BASELINES', 'COMPARED', 'REPORT_PAGE', 'CARD', 'one_vs_rest', 'counted', 'share', 'auc', 'accuracy',
            'balanced_accuracy', 'brier', 'nll', 'ece', 'ece_by_chance', 'error_auroc', 'risk_coverage',
            'risk_coverage_area', 'entropy', 'measure', 'Estimate', 'members', 'interval', 'rests_on', 'estimate',
-           'Comparison', 'compare', 'in_words', 'histogram', 'majority_baseline', 'histogram_baseline', 'Answers',
-           'predict_volumes', 'same_data', 'predict_run', 'probabilities', 'model_names', 'plot_roc', 'plot_confusion',
-           'plot_reliability', 'plot_risk_coverage', 'panels', 'plot_evaluation', 'answered', 'confident_errors',
-           'plot_error', 'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show', 'Report', 'charts',
-           'report_page', 'model_card', 'evaluate', 'push_run']
+           'Comparison', 'compare', 'signed', 'in_words', 'histogram', 'majority_baseline', 'histogram_baseline',
+           'Answers', 'predict_volumes', 'same_data', 'predict_run', 'probabilities', 'model_names', 'plot_roc',
+           'plot_confusion', 'plot_reliability', 'plot_risk_coverage', 'panels', 'plot_evaluation', 'answered',
+           'confident_errors', 'plot_error', 'protocol', 'PROPORTION_EXAMPLE', 'summarise', 'without_nan', 'show',
+           'Report', 'charts', 'report_page', 'model_card', 'evaluate', 'push_run']
 
 # %% ../nbs/05_evaluate.ipynb #de5ea2c4
 import json
@@ -180,8 +180,8 @@ class Comparison(NamedTuple):
 
     @property
     def shown(self)->int:
-        "Whether `a` is better (1) or worse (-1); 0 where the interval, as it is printed, holds no difference."
-        if round(self.low, 3) <= 0 <= round(self.high, 3): return 0
+        "Whether `a` is better (1) or worse (-1); 0 where the interval holds no difference, to a millionth."
+        if round(self.low, 6) <= 0 <= round(self.high, 6): return 0
         return 1 if (self.difference > 0) == HIGHER[self.metric] else -1
 
 def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutations=1000, seed=0, u_a=None, u_b=None)->Comparison:
@@ -199,11 +199,17 @@ def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutation
                             vectorized=False, n_resamples=permutations - 1, rng=np.random.default_rng(seed))
     return Comparison(name_a, name_b, metric, difference(np.arange(n)), *interval(difference, groups), float(test.pvalue))
 
+def signed(c:Comparison)->str:
+    "A difference with its interval, in as many digits as it takes to see whether zero is outside."
+    digits = 3
+    while c.shown and not (round(c.low, digits) and round(c.high, digits)): digits += 1
+    return '{:+.{n}f} ({:+.{n}f} to {:+.{n}f})'.format(c.difference, c.low, c.high, n=digits)
+
 def in_words(c:Comparison)->str:
     "A comparison as a sentence."
     label = LABELS[c.metric]
     verdict = {1: f'{c.a} is better', 0: 'no difference shown', -1: f'{c.a} is worse'}[c.shown]
-    return f'{label}, {c.a} − {c.b}: {c.difference:+.3f} ({c.low:+.3f} to {c.high:+.3f}, p = {c.p:.3f}): {verdict}.'
+    return f'{label}, {c.a} − {c.b}: {signed(c)[:-1]}, p = {c.p:.3f}): {verdict}.'
 
 LABELS = dict(auc='AUC', accuracy='Accuracy', balanced_accuracy='Balanced accuracy', sensitivity='Sensitivity', specificity='Specificity',
               precision='Precision', f1='F1', brier='Brier score', nll='Log loss', ece='Calibration error (ECE)',
