@@ -61,7 +61,9 @@ def brier(p, y):
     "Mean squared distance from the one-hot label, halved, so that with two classes it is (p₁ − y)²."
     return float((np.square(p - np.eye(p.shape[1])[y]).sum(1)/2).mean())
 
-def nll(p, y): return float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-4, 1)).mean())
+def nll(p, y):
+    "Mean negative logarithm of the probability of the label, which counts as 0.0001 at least: one sure error does not decide all."
+    return float(-np.log(np.clip(p[np.arange(len(y)), y], 1e-4, 1)).mean())
 
 def ece(p, y, bins=10):
     "Expected calibration error of the predicted class, in bins of equal width."
@@ -180,16 +182,18 @@ class Comparison(NamedTuple):
 
     @property
     def shown(self)->int:
-        "Whether `a` is better (1) or worse (-1); 0 where the interval holds no difference, to a millionth."
-        if round(self.low, 6) <= 0 <= round(self.high, 6): return 0
+        "Whether `a` is better (1) or worse (-1); 0 unless the interval leaves out zero, to a millionth, and p is below .05."
+        if round(self.low, 6) <= 0 <= round(self.high, 6) or not self.p < .05: return 0
         return 1 if (self.difference > 0) == HIGHER[self.metric] else -1
 
 def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutations=1000, seed=0, u_a=None, u_b=None)->Comparison:
     "Paired comparison of two models by a metric of METRICS, or of DETECTION by their uncertainties (n,), which default to the entropy."
-    from scipy.stats import permutation_test
+    from scipy.stats import permutation_test, rankdata
     rows, n = members(groups), len(y)
-    p, label = np.concatenate([p_a, p_b]), np.concatenate([y, y])
-    u = np.concatenate([entropy(q) if v is None else v for q, v in ((p_a, u_a), (p_b, u_b))])
+    label, (u_a, u_b) = np.concatenate([y, y]), (entropy(q) if v is None else v for q, v in ((p_a, u_a), (p_b, u_b)))
+    if metric == 'auc': p_a, p_b = (rankdata(q, axis=0) for q in (p_a, p_b))  # what orders scans has no scale: two models
+    if metric in DETECTION: u_a, u_b = map(rankdata, (u_a, u_b))              # that swap scans must be brought to one
+    p, u = np.concatenate([p_a, p_b]), np.concatenate([u_a, u_b])
     of = lambda at: measure(metric, p[at], label[at], u[at])
     difference = lambda at: of(at) - of(at + n)
     rows = rows + [r + n for r in rows]  # group g of model b is number g + number of groups
@@ -197,7 +201,8 @@ def compare(name_a:str, name_b:str, metric:str, p_a, p_b, y, groups, permutation
     ids = np.arange(len(rows))
     test = permutation_test((ids[:len(ids)//2], ids[len(ids)//2:]), lambda a, b: score(a) - score(b), permutation_type='samples',
                             vectorized=False, n_resamples=permutations - 1, rng=np.random.default_rng(seed))
-    return Comparison(name_a, name_b, metric, difference(np.arange(n)), *interval(difference, groups), float(test.pvalue))
+    most = np.inf if metric == 'nll' else 1
+    return Comparison(name_a, name_b, metric, difference(np.arange(n)), *(float(np.clip(end, -most, most)) for end in interval(difference, groups)), float(test.pvalue))
 
 def signed(c:Comparison)->str:
     "A difference with its interval, in as many digits as it takes to see whether zero is outside."
@@ -399,7 +404,9 @@ def summarise(table, classes, permutations=1000)->dict:
     comparisons = [compare('mediscope', name, m, p['mediscope'], p[name], y, groups, permutations, u_a=u['mediscope'], u_b=u[name])._asdict() for m, name in pairs]
     uncertainty = dict(error_auroc=models['mediscope']['error_auroc']['value'], entropy_error_auroc=error_auroc(entropy(p['mediscope']), p['mediscope'], y),
                        dcg_entropy_error_auroc=models['dcg']['error_auroc']['value'])
-    return dict(models=models, comparisons=comparisons, uncertainty=uncertainty)
+    folds = [np.flatnonzero(table.fold == f) for f in sorted(set(table.fold))] if 'fold' in table else []
+    within = {name: float(np.mean([auc(q[rows], y[rows]) for rows in folds])) for name, q in p.items()} if len(folds) > 1 else {}
+    return dict(models=models, comparisons=comparisons, uncertainty=uncertainty, auc_within_folds=within)
 
 def without_nan(value):
     "JSON has no NaN: what is undefined becomes null."
@@ -422,8 +429,9 @@ class Report(NamedTuple):
         return [['model', *[LABELS[m] for m in metrics]], *[[name, *[show(e[m]) for m in metrics]] for name, e in self.figures['models'].items()]]
 
     def sentences(self)->list:
-        undefined = lambda c: c['low'] is None
-        return [in_words(Comparison(**c)) for c in self.figures['comparisons'] if not undefined(c)]
+        undefined, within = lambda c: c['low'] is None, self.figures.get('auc_within_folds') or {}
+        mean = [f"AUC within a fold, where one model gave all answers (mean of the folds): {', '.join(f'{name} {v:.3f}' for name, v in within.items() if v is not None)}."] if within else []
+        return [in_words(Comparison(**c)) for c in self.figures['comparisons'] if not undefined(c)] + mean
 
     def table(self, *args)->str:
         "`rows` in Markdown."
@@ -456,7 +464,7 @@ figure { margin: 0 } figure img { width: 100% } figcaption { font-size: .9rem; o
 <tbody>{% for r in rows[1:] %}<tr class="{{ r[0] }}"><th scope="row">{{ r[0] }}</th>{% for c in r[1:] %}<td>{{ c.partition(' ')[0] }}<br><small>{{ c.partition(' ')[2] }}</small></td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
 <p>Value and 95 % interval: by leaving out one group at a time, Wilson's for proportions of independent scans. That of the calibration error reaches down by as much as chance may have added. The threshold is the larger probability; it was not tuned. There mediscope has {% for name, v in counted %}{{ ', ' if not loop.first }}{{ name }} {{ v }}{% endfor %}{{ ', where ' ~ f.classes[1] ~ ' is the positive class' if f.classes|length == 2 else ', means over the classes' }}.</p>
 <h2>What the diffusion adds</h2>
-<p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero. p answers another question, by permutation: how often would two models that are alike differ as much? For the calibration error, which chance inflates, the two may disagree.</p>
+<p>mediscope and its own guidance classifier on the same scans, as it is (dcg) and with a temperature from the validation part (dcg_temperature), and mediscope against the simple baselines. A difference is shown where its interval leaves out zero and p is below .05. p answers another question, by permutation: how often would two models that are alike differ as much? Where the two disagree, nothing is shown.</p>
 <ul>{% for s in sentences %}<li>{{ s }}</li>{% endfor %}</ul>
 <h2>Curves</h2>
 <div class="grid">{% for picture, alt, caption in charts %}<figure><img class="chart" alt="{{ alt }}" src="{{ picture }}"><figcaption>{{ caption }}</figcaption></figure>{% endfor %}</div>
