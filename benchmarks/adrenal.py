@@ -1,4 +1,4 @@
-"AdrenalMNIST3D, normal (0) against hyperplasia (1): the official split of the archive."
+"AdrenalMNIST3D, masks of single glands, normal (0) against hyperplasia (1): the official split of the archive, in which each gland counts as a patient."
 from bench import arguments, benchmark, networks
 
 if __name__ == '__main__':
