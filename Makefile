@@ -17,6 +17,11 @@ demo: .venv/runtime    ## synthetic chest CTs, a trained model, a report, a pred
 test: .venv/dev    ## everything that must hold before a change goes in
 	@$(bin)/python .ci/test.py
 
+notebook: .venv/dev    ## one notebook, run from top to bottom, with its outputs: make notebook NB=03_diffusion
+	@folder=$$(mktemp -d) && cd $$folder && PYTHONWARNINGS=ignore OMP_NUM_THREADS=1 MEDISCOPE_CACHE=$$folder/cache MEDISCOPE_SHARED=$(CURDIR)/../shared \
+		$(CURDIR)/$(bin)/papermill --log-level ERROR $(CURDIR)/nbs/$(NB).ipynb out.ipynb && mv out.ipynb $(CURDIR)/nbs/$(NB).ipynb; done=$$?; rm -r $$folder; exit $$done
+	@$(bin)/nbdev_export && $(bin)/nbdev_clean
+
 torture: .venv/dev    ## hostile files, leaks, crashes, twins, statistics, endurance, mutations: the long form (an hour)
 	@$(bin)/python torture/leaks.py
 	@$(bin)/python torture/hostile.py --long

@@ -118,7 +118,7 @@ def check_clean(sh, copy, paths):
     "The notebooks hold no editor's metadata: nbdev_clean changes nothing."
     sh(BIN/'nbdev_clean', cwd=copy, env=environment(copy/'.home'))
     dirty = [p.name for p in paths if (copy/p).read_bytes() != (ROOT/p).read_bytes()]
-    if dirty: raise Failed(f"nbdev_clean changes {', '.join(dirty)}")
+    if dirty: raise Failed(f"run nbdev_clean, which changes {', '.join(dirty)}")
 
 
 def check_modules(sh, copy, package):
@@ -140,7 +140,7 @@ def differences(committed, exported):
     "What is wrong with the `committed` modules, a phrase each."
     return ([f'{m} comes from no notebook' for m in committed if m not in exported]
             + [f'{m} is missing' for m in exported if m not in committed]
-            + [f'{m} differs from its notebook' for m in committed if exported.get(m, committed[m]) != committed[m]])
+            + [f'{m} differs from its notebook; run nbdev_export' for m in committed if exported.get(m, committed[m]) != committed[m]])
 
 
 def check_rules(sh, paths):
@@ -160,7 +160,15 @@ def faults_of(notebook):
     outputs = [o for c in cells for o in c.get('outputs', [])]
     return ([f'holds `{b}`' for b in BANNED if b in source]
             + ['shows an error'] * any(o['output_type'] == 'error' for o in outputs)
-            + ['shows no output'] * (not outputs))
+            + ['shows no output'] * (not outputs)
+            + ['shows a warning (stderr); run it with `make notebook`'] * any(o.get('name') == 'stderr' for o in outputs)
+            + [f'shows {path}, a path of one machine' for path in sorted(set(re.findall(r'(?:/home|/root|/tmp|/Users|/work)/[\w.-]+', told(outputs))))])
+
+
+def told(outputs):
+    "What outputs say, without their pictures."
+    texts = [o.get('text', '') for o in outputs] + [v for o in outputs for kind, v in o.get('data', {}).items() if not kind.startswith('image/')]
+    return re.sub(r'data:[\w/+-]+;base64,[^"\'\s)]+', '', '\n'.join(''.join(t) if isinstance(t, list) else str(t) for t in texts))
 
 
 def source_of(notebook, id):
@@ -346,7 +354,7 @@ def places(paths, everywhere=False):
 class Run:
     "Checks share a scratch folder, a log for each, and the count of what held."
     def __init__(self, work):
-        self.work, self.results, self.number = work, [], count()
+        self.work, self.results, self.number, self.stopped = work, [], count(), False
         (work/'logs').mkdir()
 
     def folder(self):
@@ -365,10 +373,12 @@ class Run:
 
     def check(self, name, f, *args):
         "Call one check, print one line, and return whether it held."
-        log, start, why = self.work/'logs'/f"{re.sub('[^a-z0-9_]+', '-', name)}.log", time.monotonic(), None
+        if self.stopped: return False
+        log, start, why = self.work/'logs'/f"{re.sub('[^A-Za-z0-9_]+', '-', name)}.log", time.monotonic(), None
         try: f(partial(run, log), *args)
         except Failed as e: why = str(e)
         except Exception as e: why = f'{type(e).__name__}: {e}'
+        if self.stopped: return False
         line = f"{'ok  ' if why is None else 'FAIL'} {time.monotonic()-start:6.1f} s  {name}"
         print('\n'.join([line] if why is None else [f'{line}: {why}', *(f'     | {s}' for s in tail(log))]), flush=True)
         self.results.append(why is None)
@@ -421,8 +431,8 @@ class Run:
 def main():
     "Run everything in a scratch folder, of which only the logs of a failure stay; return the exit code."
     work = Path(tempfile.mkdtemp(prefix='mediscope-test-')).resolve()
-    for number in signal.SIGINT, signal.SIGTERM: signal.signal(number, lambda *_: abort(work))
     test = Run(work)
+    for number in signal.SIGINT, signal.SIGTERM: signal.signal(number, lambda *_: abort(test))
     test.at(sys.argv[1]) if sys.argv[1:] else test.everything()
     passed, failed = sum(test.results), test.results.count(False)
     for folder in work.iterdir():
@@ -433,11 +443,13 @@ def main():
     return failed > 0 or passed == 0
 
 
-def abort(work):
-    "Ctrl-C: nothing keeps running, nothing stays."
-    while work.exists():
+def abort(test):
+    "Ctrl-C: nothing keeps running or is begun, nothing stays."
+    test.stopped = True
+    print('interrupted', flush=True)
+    while test.work.exists():
         for process in list(running): stop(process)
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(test.work, ignore_errors=True)
     os._exit(130)
 
 

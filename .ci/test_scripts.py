@@ -152,9 +152,14 @@ class Runner(unittest.TestCase):
         self.assertEqual(runner.faults_of({'cells': [code('x')]}), ['shows no output'])
         self.assertEqual(runner.faults_of({'cells': [code('x', {'output_type': 'error'})]}), ['shows an error'])
 
+    def test_a_notebook_shows_no_warning_and_no_path_of_a_machine(self):
+        self.assertEqual(runner.faults_of({'cells': [code('x', stream('a', name='stderr'))]}), ['shows a warning (stderr); run it with `make notebook`'])
+        self.assertEqual(runner.faults_of({'cells': [code('x', stream('in /home/me/data'))]}), ['shows /home/me, a path of one machine'])
+        self.assertEqual(runner.faults_of({'cells': [code('x', {'output_type': 'display_data', 'data': {'text/html': '<img src="data:image/png;base64,aa/tmp/b"> /kaggle/input'}})]}), [])
+
     def test_modules_are_compared_both_ways(self):
         self.assertEqual(runner.differences({'a.py': b'1', 'b.py': b'1', 'c.py': b'1'}, {'a.py': b'1', 'b.py': b'2', 'd.py': b'1'}),
-                         ['c.py comes from no notebook', 'd.py is missing', 'b.py differs from its notebook'])
+                         ['c.py comes from no notebook', 'd.py is missing', 'b.py differs from its notebook; run nbdev_export'])
 
     def test_notebooks_leave_out_drafts(self):
         paths = [Path('nbs/00_a.ipynb'), Path('nbs/_draft.ipynb'), Path('nbs/.ipynb_checkpoints/b.ipynb'), Path('nbs/a.md')]

@@ -166,14 +166,6 @@ def unweighted(p, alpha=1., gamma=2.): return torch.ones_like(p)
 def unshifted(T=1000, shift=1.): return cosine_schedule(T)
 
 
-def linear(T=1000, shift=1.):
-    "The linear schedule of Ho et al. [2020], shifted like the default, its end set to pure noise."
-    plain = torch.cat([torch.ones(1), (1 - torch.linspace(1e-4, .02, T)).cumprod(0)])
-    abar = plain/(plain + (1 - plain)*shift**2)
-    abar[-1] = 0
-    return abar
-
-
 D, T_ = 'mediscope.diffusion.', 'mediscope.train.'
 NO_AUGMENT = dict(rotate=0., scale=0., shift=0., flips=(), brightness=0., contrast=0., noise=0.)
 VARIANTS = [
@@ -196,8 +188,8 @@ VARIANTS = [
     Variant('no F', 'Log loss +.005: M says little that the prior does not.', model=NoPrior),
     Variant('no focal weight', 'The same: it is compensated in the logits.', names={D + 'focal_weight': unweighted}),
     Variant('one step a scan', 'The same: the evidence sums over the points.', names={D + 'draw_steps': one_step_a_scan}),
-    Variant('schedule not shifted', 'The label shows through at most steps; less is learnt, log loss +.003.', names={D + 'cosine_schedule': unshifted}),
-    Variant('linear schedule', 'The same, once shifted.', names={D + 'cosine_schedule': linear}),
+    Variant('schedule not shifted', 'The label shows through at most steps; less is learnt, log loss +.003.', names={D + 'SCHEDULES': dict(cosine=unshifted)}),
+    Variant('linear schedule', 'The same, once shifted.', config=dict(schedule='linear')),
     Variant('p = 1', 'No map left, so no walk worth its name (the U-Net has one level, the schedule no shift); the same log loss.', config=dict(points=1)),
     Variant('p = 8', 'The same, at eight times the cost.', config=dict(points=8)),
     Variant('h = 8', 'The same.', config=dict(latent=8)),

@@ -46,7 +46,7 @@ MUTATIONS = [
     Mutation('every fold is tested by the model of all scans', 'evaluate', "MediScope.from_pretrained(run.fold_folder(fold)/'model').to(device)", "MediScope.from_pretrained(run.folder/'model').to(device)", '05_evaluate'),
     Mutation('baselines are fitted on the test part', 'evaluate', "models |= {f'{name}_': f(parts, model)", "models |= {f'{name}_': f(parts | dict(train=parts['test']), model)", '05_evaluate'),
     Mutation('intervals forget the groups', 'evaluate', "u[rows]), groups, scale", "u[rows]), np.arange(len(y)), scale", '05_evaluate'),
-    Mutation('the interval of a difference forgets the groups', 'evaluate', '*interval(difference, groups)', '*interval(difference, np.arange(n))', '05_evaluate'),
+    Mutation('the interval of a difference forgets the groups', 'evaluate', 'in interval(difference, groups)', 'in interval(difference, np.arange(n))', '05_evaluate'),
     Mutation('the permutation test forgets the groups', 'evaluate', 'rows, n = members(groups), len(y)', 'rows, n = members(np.arange(len(y))), len(y)', '05_evaluate'),
     Mutation('the AUC is that of the other class', 'evaluate', 'return metric(p[:,1], y == 1) if', 'return metric(p[:,1], y == 0) if', '05_evaluate'),
     Mutation('the map is noised a step too little', 'diffusion', 'a = abar[t][:,None]\n    return a.sqrt()*y0', 'a = abar[t - 1][:,None]\n    return a.sqrt()*y0', '03_diffusion'),
