@@ -220,6 +220,7 @@ def fit(
         if leads(): report(run.history)
     elif not settle: run.record(agreed(dict(epoch=0, loss=None, **validate(module.eval()), lr=0.)), True)
     done = run.history[-1]['epoch'] if run.history else 0
+    if done and leads(): tqdm.write(f'{name}: goes on after epoch {done}')
     progress = tqdm(range(done + 1, epochs + 1), name, epochs, initial=done, unit='epoch', disable=None if leads() else True)
     for epoch in progress:
         if 0 <= run.best_epoch < epoch - max(5, patience*epochs): break
@@ -230,7 +231,8 @@ def fit(
         if leads(): report(run.history)
         progress.set_postfix(loss=f'{train_loss:.3f}', val_nll=f"{row['val_nll']:.3f}")
     if not run.best: raise RuntimeError(f'{name}: the validation loss was never finite; lower the learning rate.')
-    if leads(): tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, number {run.best_epoch} kept, validation log loss {run.lowest:.3f}')
+    kept = f'number {run.best_epoch} kept' if run.best_epoch else 'none better than the start'
+    if leads(): tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, {kept}, validation log loss {run.lowest:.3f}')
     module.load_state_dict(run.best)
     return run.history
 
