@@ -7,14 +7,14 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'CACHE_F
            'ALIKE', 'VAL_SHARE', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES', 'MOSMED_SCANS',
            'MOSMED_NOTICE', 'one_line', 'InputError', 'Scan', 'require_size', 'require_bytes', 'to_scan', 'Voxels',
            'nifti_image', 'unpacker', 'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes',
-           'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti', 'rescale',
-           'filter_matrix', 'in_blocks', 'along_axis', 'along_axes', 'resample', 'filtered', 'Prep', 'to_scan_grid',
-           'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz', 'index_scans',
-           'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature', 'cache_folder', 'cache_entry', 'publish',
-           'sweep', 'write_entry', 'content_of', 'cached_volume', 'load_volume', 'prepare_scans', 'prepared', 'alike',
-           'Check', 'check_scans', 'merge_groups', 'group_folds', 'hold_out', 'require_groups', 'assign_roles',
-           'official_roles', 'seed_of', 'per_scan', 'to_device', 'affine_grid', 'Augment', 'Batch', 'Volumes',
-           'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'heights', 'require_stack', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'read_scan', 'write_nifti',
+           'rescale', 'filter_matrix', 'in_blocks', 'along_axis', 'along_axes', 'resample', 'filtered', 'Prep',
+           'to_scan_grid', 'Cohort', 'is_nifti', 'is_mask', 'scans_in', 'index_folder', 'index_csv', 'index_npz',
+           'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature', 'cache_folder',
+           'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of', 'cached_volume', 'load_volume',
+           'prepare_scans', 'prepared', 'alike', 'Check', 'check_scans', 'merge_groups', 'group_folds', 'hold_out',
+           'require_groups', 'assign_roles', 'official_roles', 'seed_of', 'per_scan', 'to_device', 'affine_grid',
+           'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, zipfile, zlib
@@ -184,13 +184,17 @@ def pixel_bytes(raw:bytes)->float:
     found = re.finditer(rb'\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})', raw, re.S)
     return max((math.inf if m[1] == b'\xff'*4 else min(int.from_bytes(m[1], 'little'), len(raw) - m.end()) for m in found), default=math.inf)
 
+def heights(slices:list)->np.ndarray: # mm
+    "Where slices lie along the normal of the first one."
+    return np.array([s.position for s in slices]) @ np.cross(slices[0].orientation[:3], slices[0].orientation[3:])
+
 def require_stack(folder, slices:list, limit_mb:float):
     "Raise an `InputError` unless the slices make one evenly spaced volume below the limit."
     first = slices[0]
     require_size(folder, (*first.size[:2], *(n for n in first.size[2:] if n > 1), len(slices)), limit_mb)
     if not all(s.size == first.size and np.allclose(s.orientation, first.orientation, atol=1e-3) and np.allclose(s.spacing, first.spacing) for s in slices):
         raise InputError(f'{folder}: slices of different size, orientation or spacing; put each series into a folder of its own.')
-    steps = np.diff([np.cross(first.orientation[:3], first.orientation[3:]) @ s.position for s in slices])
+    steps = np.diff(heights(slices))
     if len(steps) and np.abs(steps - np.median(steps)).max() > .1*abs(np.median(steps)) or not all(steps):
         raise InputError(f'{folder}: the slices are not evenly spaced ({abs(steps).min():.2f} to {abs(steps).max():.2f} mm); add the missing ones, or remove doubles.')
 
@@ -213,8 +217,10 @@ def read_dicom(
     lost = sorted({f.name for f in files if is_dicom(f)} - {Path(n).name for n in names})
     if lost: raise InputError(f'{Path(folder)/lost[0]}: damaged DICOM file, or no image; copy it again, or remove it.')
     try:
-        require_stack(folder, [read_slice(n) for n in names], limit_mb)
-        img = sitk.ReadImage(names)
+        slices = [read_slice(n) for n in names]
+        order = heights(slices).argsort()
+        require_stack(folder, [slices[i] for i in order], limit_mb)
+        img = sitk.ReadImage([names[i] for i in order])
     except InputError: raise
     except (RuntimeError, ValueError) as e: raise InputError(f'{folder}: damaged DICOM series ({str(e).strip().splitlines()[-1]}); export it again.') from e
     affine = np.eye(4)
