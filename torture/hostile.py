@@ -289,7 +289,7 @@ def csv_cases(long):
     tables = {'empty': b'', 'header only': head, 'NUL bytes': head + b'a\0.nii,x\nb.nii,\0\n', 'Latin-1': head + 'a.nii,Lungenentzündung\n'.encode('latin1'), 'UTF-16': (head + b'a.nii,x\n').decode().encode('utf-16'),
               'formulas': head + b'=HYPERLINK("http://x"),=cmd|\' /C calc\'!A0\n@SUM(1),+1\n', 'out of the folder': head + b'../../../../../../etc/passwd,x\n/etc/passwd,y\n', 'devices': head + b'/dev/zero,x\n/dev/stdin,y\n',
               'folders': head + b'.,x\n/,y\n', 'a long path': head + b'a'*10**5 + b',x\nb,y\n', 'an open quote': head + b'"a.nii,x\n'*9, 'more fields': head + b'a,b.nii,x\nc,d.nii,y\n', 'fewer fields': head + b'a.nii\nb.nii,y\n',
-              'the same column twice': b'path,path,label\na.nii,b.nii,x\n', '10⁴ columns': b','.join(b'c%d' % i for i in range(10**4)) + b'\n', 'binary': bytes(range(256))*99, 'a long field': head + b'a.nii,' + b'x'*10**6 + b'\n',
+              'the same column twice': b'path,path,label\na.nii,b.nii,x\n', 'two columns of patients': b'path,label,patient,PatientID\na.nii,x,1,2\nb.nii,y,2,1\n', 'terminal codes in a column': b'path,label,\x1b[2J\na.nii,x,1\nb.nii,y,2\n', '10⁴ columns': b','.join(b'c%d' % i for i in range(10**4)) + b'\n', 'binary': bytes(range(256))*99, 'a long field': head + b'a.nii,' + b'x'*10**6 + b'\n',
               'terminal codes': head + b'\x1b[2Ja.nii,x\n\x1b]0;hi\x07b.nii,y\n', 'new lines': head + b'"a\n.nii","x\n"\nb.nii,y\n', 'members of no archive': head + b'x.npz#train/0,x\nlist.csv.npz#val/-1,y\n', '2·10⁶ rows': head + b'a.nii,x\n'*(2*10**6),
               '300 MB': head + b'x'*(300*2**20) if long else head + b'a.nii,x\n'*(33*2**20)}
     for name, raw in tables.items(): yield Case('CSV', name, written('list.csv', raw), check)
