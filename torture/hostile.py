@@ -173,18 +173,18 @@ def element(tag, vr, value):
     size = struct.pack('<HI', 0, len(value)) if vr in ('OB', 'OW', 'UN') else struct.pack('<H', len(value))
     return struct.pack('<HH2s', tag >> 16, tag & 0xffff, vr.encode()) + size + value
 
-CODES = dict(position=0x200032, orientation=0x200037, spacing=0x280030, slope=0x281053, intercept=0x281052, series=0x20000e, frames=0x280008, rows=0x280010,
+CODES = dict(sop=0x80016, number=0x200013, position=0x200032, orientation=0x200037, spacing=0x280030, slope=0x281053, intercept=0x281052, series=0x20000e, frames=0x280008, rows=0x280010,
              columns=0x280011, bits=0x280100, stored=0x280101, samples=0x280002, photometric=0x280004, pixels=0x7fe00010)
 
 def dicom(i, syntax='1.2.840.10008.1.2.1', **fields):
     "A CT slice, right but for `fields`; a field that is None is left out."
     us = lambda v: v if isinstance(v, bytes) else struct.pack('<H', v)
     text = lambda v: v if isinstance(v, bytes) else v.encode()
-    right = dict(position=f'-19\\-30\\{3*i}', orientation='1\\0\\0\\0\\1\\0', spacing='2\\1', slope='1', intercept='0', series='1.2.3.4', rows=16, columns=20, bits=16,
+    right = dict(sop='1.2.840.10008.5.1.4.1.1.2', number=str(i), position=f'-19\\-30\\{3*i}', orientation='1\\0\\0\\0\\1\\0', spacing='2\\1', slope='1', intercept='0', series='1.2.3.4', rows=16, columns=20, bits=16,
                  stored=16, samples=1, photometric='MONOCHROME2', pixels=HU[::-1,::-1,i].tobytes('F'))
-    kinds = dict(series='UI', frames='IS', photometric='CS', pixels='OW', **dict.fromkeys(('rows', 'columns', 'bits', 'stored', 'samples'), 'US'))
-    body = {0x80016: ('UI', b'1.2.840.10008.5.1.4.1.1.2'), 0x80018: ('UI', f'1.2.3.4.{i+1}'.encode()), 0x80060: ('CS', b'CT'), 0x20000d: ('UI', b'1.2.3'),
-            0x200013: ('IS', str(i).encode()), 0x280102: ('US', us(15)), 0x280103: ('US', us(1))}
+    kinds = dict(sop='UI', series='UI', number='IS', frames='IS', photometric='CS', pixels='OW', **dict.fromkeys(('rows', 'columns', 'bits', 'stored', 'samples'), 'US'))
+    body = {0x80018: ('UI', f'1.2.3.4.{i+1}'.encode()), 0x80060: ('CS', b'CT'), 0x20000d: ('UI', b'1.2.3'),
+            0x280102: ('US', us(15)), 0x280103: ('US', us(1))}
     for name, value in (right | fields).items():
         kind = kinds.get(name, 'DS')
         if value is not None: body[CODES[name]] = kind, (us if kind == 'US' else text)(value)
@@ -227,7 +227,8 @@ def dicom_cases(long):
     yield Case('DICOM, odd', 'plain', series(lambda i: {}), reads, odd=True)
     yield Case('DICOM, odd', 'slope and intercept', series(lambda i: dict(intercept='-24', pixels=(HU[::-1,::-1,i] + 24).tobytes('F'))), reads, odd=True)
     yield Case('DICOM, odd', '12 bits stored', series(lambda i: dict(stored=12)), reads, odd=True)
-    yield Case('DICOM, odd', 'names without order', lambda folder: made(lambda p: [f.rename(f.with_name(f'{(7*int(f.stem)) % 13}x.dcm')) for f in sorted(p.iterdir())], series(lambda i: {})(folder)), reads, odd=True)
+    for name, fields in {'': {}, ', a secondary capture without numbers': dict(sop='1.2.840.10008.5.1.4.1.1.7', number='')}.items():
+        yield Case('DICOM, odd', f'names without order{name}', lambda folder, fields=fields: made(lambda p: [f.rename(f.with_name(f'{(7*int(f.stem)) % 13}x.dcm')) for f in sorted(p.iterdir())], series(lambda i: fields)(folder)), reads, odd=True)
     for name, fields in EVERY.items(): yield Case('DICOM, broken', name, series(lambda i, fields=fields: fields), predict)
     for name, fields in ONE.items(): yield Case('DICOM, mixed', name, series(lambda i, fields=fields: fields if i == 5 else {}), predict)
     yield Case('DICOM, mixed', 'a slice is missing', lambda folder: made(lambda p: (p/'05.dcm').unlink(), series(lambda i: {})(folder)), predict)
@@ -288,7 +289,7 @@ def csv_cases(long):
     tables = {'empty': b'', 'header only': head, 'NUL bytes': head + b'a\0.nii,x\nb.nii,\0\n', 'Latin-1': head + 'a.nii,Lungenentzündung\n'.encode('latin1'), 'UTF-16': (head + b'a.nii,x\n').decode().encode('utf-16'),
               'formulas': head + b'=HYPERLINK("http://x"),=cmd|\' /C calc\'!A0\n@SUM(1),+1\n', 'out of the folder': head + b'../../../../../../etc/passwd,x\n/etc/passwd,y\n', 'devices': head + b'/dev/zero,x\n/dev/stdin,y\n',
               'folders': head + b'.,x\n/,y\n', 'a long path': head + b'a'*10**5 + b',x\nb,y\n', 'an open quote': head + b'"a.nii,x\n'*9, 'more fields': head + b'a,b.nii,x\nc,d.nii,y\n', 'fewer fields': head + b'a.nii\nb.nii,y\n',
-              'the same column twice': b'path,path,label\na.nii,b.nii,x\n', '10⁴ columns': b','.join(b'c%d' % i for i in range(10**4)) + b'\n', 'binary': bytes(range(256))*99, 'a long field': head + b'a.nii,' + b'x'*10**6 + b'\n',
+              'the same column twice': b'path,path,label\na.nii,b.nii,x\n', 'two columns of patients': b'path,label,patient,PatientID\na.nii,x,1,2\nb.nii,y,2,1\n', 'terminal codes in a column': b'path,label,\x1b[2J\na.nii,x,1\nb.nii,y,2\n', '10⁴ columns': b','.join(b'c%d' % i for i in range(10**4)) + b'\n', 'binary': bytes(range(256))*99, 'a long field': head + b'a.nii,' + b'x'*10**6 + b'\n',
               'terminal codes': head + b'\x1b[2Ja.nii,x\n\x1b]0;hi\x07b.nii,y\n', 'new lines': head + b'"a\n.nii","x\n"\nb.nii,y\n', 'members of no archive': head + b'x.npz#train/0,x\nlist.csv.npz#val/-1,y\n', '2·10⁶ rows': head + b'a.nii,x\n'*(2*10**6),
               '300 MB': head + b'x'*(300*2**20) if long else head + b'a.nii,x\n'*(33*2**20)}
     for name, raw in tables.items(): yield Case('CSV', name, written('list.csv', raw), check)
