@@ -4,23 +4,23 @@
 
 # %% auto #0
 __all__ = ['AIR_HU', 'FAT_HU', 'MUSCLE_HU', 'BLOOD_HU', 'LIVER_HU', 'MARROW_HU', 'CARTILAGE_HU', 'DISC_HU', 'CORTEX_HU',
-           'VISIBLE_HU', 'Phantom', 'Patient', 'draw_patient', 'Grid', 'draw_grid', 'soft', 'mix', 'bump',
-           'superellipse', 'smooth_noise', 'taper', 'cage', 'diaphragm', 'spine_y', 'heart', 'mediastinum',
+           'VISIBLE_HU', 'OTHER_NOTICE', 'Phantom', 'Patient', 'draw_patient', 'Grid', 'draw_grid', 'soft', 'mix',
+           'bump', 'superellipse', 'smooth_noise', 'taper', 'cage', 'diaphragm', 'spine_y', 'heart', 'mediastinum',
            'edge_widths', 'lungs', 'Tubes', 'grow_tree', 'balls', 'draw_tubes', 'hilum', 'pick', 'lung_vessels',
            'polyline', 'joined', 'airways', 'great_vessels', 'outline', 'wall', 'cage_bones', 'sternum', 'spine',
            'abdomen', 'imitators', 'plate', 'lesion_field', 'quantile_of', 'disease', 'blurred', 'scanner_noise',
            'Chest', 'lung_tissue', 'table', 'build_chest', 'make_phantom', 'grid_affine', 'to_lps', 'save_nifti',
-           'empty_folder', 'write_phantoms', 'find_mosmed', 'chest_ct']
+           'empty_folder', 'write_phantoms', 'find_mosmed', 'is_mosmed', 'ChestCT', 'chest_ct']
 
 # %% ../nbs/00a_phantom.ipynb #9099573e
-import gzip, shutil
+import gzip, re, shutil
 from pathlib import Path
 from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
-from .data import InputError, MOSMED_NOTICE, download_mosmed
+from .data import InputError, MOSMED_NOTICE, MOSMED_SCANS, download_mosmed
 
 # %% ../nbs/00a_phantom.ipynb #4f313eb3
 AIR_HU, FAT_HU, MUSCLE_HU, BLOOD_HU, LIVER_HU = -1000, -100, 50, 42, 60
@@ -584,18 +584,33 @@ def find_mosmed(folder):
     levels = ('/'.join(['*']*n + ['CT-0']) for n in range(5))
     return next((p.parent for level in levels for p in sorted(Path(folder).glob(level)) if (p.parent/'CT-23').is_dir()), None)
 
+def is_mosmed(folder)->bool:
+    "Whether the class folders hold what those of MosMedData do: 100 scans each, with its names, and nothing else."
+    names = [[f.name for f in (Path(folder)/c).iterdir() if not f.name.startswith('.')] for c in ('CT-0', 'CT-23')]
+    return all(len(of) == MOSMED_SCANS and all(re.fullmatch(r'study_\d{4}\.nii(\.gz)?', n) for n in of) for of in names)
+
+class ChestCT(NamedTuple):
+    "Labelled chest CTs."
+    folder:Path # of the class folders
+    name:str    # of their source, for the names of folders
+    about:str   # a sentence about them, the same wherever they lie
+
+OTHER_NOTICE = 'Scans in folders called CT-0 and CT-23, which are not the 100 and 100 of MosMedData. Their licence is for their owner to say; what was taken from MosMedData stays under CC BY-NC-ND 3.0.'
+
 def chest_ct(
     out,                         # folder for what is downloaded or made
     attached='/kaggle/input',    # folder to search first
     download:bool=False,         # whether 2 GB may be downloaded
     **settings,                  # of `write_phantoms`, where there is nothing else
-)->tuple:                        # (folder of class folders, a sentence about the scans, the same wherever they lie)
-    "Labelled chest CTs: MosMedData, attached or downloaded, else phantoms."
+)->ChestCT:
+    "Labelled chest CTs: attached or downloaded, MosMedData or others in such folders, else phantoms."
     out = Path(out)
     for place in (attached, out/'mosmed'):
-        if found := find_mosmed(place): return found, MOSMED_NOTICE
+        if not (found := find_mosmed(place)): continue
+        if is_mosmed(found): return ChestCT(found, 'mosmed', MOSMED_NOTICE)
+        return ChestCT(found, '-'.join(['attached', *found.relative_to(place).parts])[:150], OTHER_NOTICE)
     if download:
-        try: return download_mosmed(out/'mosmed'), MOSMED_NOTICE
+        try: return ChestCT(download_mosmed(out/'mosmed'), 'mosmed', MOSMED_NOTICE)
         except InputError as e: print(e)
     if not (out/'phantoms').exists(): write_phantoms(out/'phantoms', **settings)
-    return out/'phantoms', 'Phantoms: synthetic scans, no patient is involved.'
+    return ChestCT(out/'phantoms', 'phantoms', 'Phantoms: synthetic scans, no patient is involved.')

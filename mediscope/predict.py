@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_prediction', 'to_png', 'data_uri', 'slice_html',
-           'sheet', 'as_seen', 'jpeg_uri', 'veil_uri', 'scan_page', 'montage', 'view', 'list_scans', 'stem', 'shown',
-           'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
+           'sheet', 'as_seen', 'jpeg_uri', 'veil_uri', 'scan_page', 'montage', 'view', 'list_scans', 'stem', 'fitting',
+           'common_folder', 'name_scans', 'shown', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
 import base64, gzip, io, json, logging, os, sys
-from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 import nibabel as nib
@@ -31,11 +30,14 @@ def show_slice(
     roi:tuple=(),               # voxels
 ):
     "An axial slice with the saliency laid over it and the regions that cross it drawn as frames."
+    from matplotlib import colormaps
     from matplotlib.patches import Rectangle
-    ax.imshow(volume[:,:,z].T, cmap='gray', origin='lower', vmin=0, vmax=1)
+    pixels = volume[:,:,z].T.clamp(0, 1).numpy()[...,None].repeat(3, 2)  # (y, x, rgb)
     if saliency is not None:
-        s = saliency[:,:,z].T
-        ax.imshow(s, cmap='inferno', origin='lower', alpha=.45*(s/max(float(saliency.max()), 1e-6)).numpy(), vmin=0, vmax=float(saliency.max()))
+        s = (saliency[:,:,z].T/saliency.max().clamp(min=1e-6)).numpy()
+        share = .45*s[...,None]
+        pixels = (1 - share)*pixels + share*colormaps['inferno'](s)[...,:3]
+    ax.imshow(pixels, origin='lower')  # with an array as `alpha` matplotlib 3.10.0 covers what lies below
     for c in corners:
         if c[2] <= z < c[2] + roi[2]: ax.add_patch(Rectangle((c[0]-.5, c[1]-.5), *roi[:2], fill=False, color='cyan', lw=1))
     ax.invert_xaxis()  # the patient's right on the left
@@ -67,13 +69,14 @@ def to_png(fig, dpi=100)->bytes:
 def data_uri(fig)->str: return 'data:image/png;base64,' + base64.b64encode(to_png(fig)).decode()
 
 def slice_html(text:str, volume:Tensor, z:int, saliency:Tensor|None=None, aspect:float=1.)->str:
-    "A text and a slice, for notebooks."
+    "A slice and a text, for notebooks; the text says which of several slices it is."
     from html import escape
     from matplotlib.figure import Figure
+    if (n := volume.shape[2]) > 1: text = f'{text}, slice {z + 1} of {n}'
     fig = Figure(figsize=(2.8, 2.8), layout='constrained')
     show_slice(ax := fig.subplots(), volume, z, saliency)
     ax.set_aspect(aspect)
-    return f'<p>{escape(text)}</p><img alt="Axial slice {z + 1}" src="{data_uri(fig)}">'
+    return f'<p>{escape(text)}</p><img alt="Axial slice: {escape(text)}" src="{data_uri(fig)}">'
 
 # %% ../nbs/04a_predict.ipynb #4a000009
 TILES = 8  # in a row of a sheet
@@ -231,6 +234,27 @@ def list_scans(paths, seen=None)->list:
 
 def stem(path)->str: return os.path.basename(os.path.abspath(path)).replace('#', '-').removesuffix('.gz').removesuffix('.nii')
 
+def fitting(name:str, most:int=200)->str:
+    "A name without its middle, where it has too many bytes for a file with an ending and, while it is written, a prefix."
+    cut, kept = name, len(name)
+    while len(os.fsencode(cut)) > most: kept -= 1; cut = f'{name[:kept//2]}~{name[kept//2 - kept:]}'
+    return cut
+
+def common_folder(scans)->str: return os.path.commonpath([os.path.dirname(os.path.abspath(str(s).partition('.npz#')[0])) for s in scans])
+
+def name_scans(
+    scans, # of `list_scans(paths)`
+    paths,
+)->list:
+    """Names for files and titles, no two the same: the place of a scan in the folder that was given, of a scan given itself its name;
+    where two would be the same, the place in the folder that holds them all, and where that does not help, a number before it."""
+    scans, paths = [*map(Path, scans)], [*map(Path, paths)]
+    def within(folder, scan): return fitting('-'.join([*Path(os.path.relpath(scan, folder)).parts[:-1], stem(scan)]).replace('#', '-'))
+    def given(scan): return scan.parent if scan in paths else max((p for p in paths if scan.is_relative_to(p)), key=lambda p: len(p.parts))
+    for names in ([within(given(s), s) for s in scans], [within(common_folder(scans), s) for s in scans]):
+        if len({n.casefold() for n in names}) == len(names): return names
+    return [f'{i:04}-{name}' for i, name in enumerate(names)]
+
 def shown(name:str)->str:
     "A name that can be written anywhere: not every name of a file is text."
     return os.fsencode(name).decode(errors='replace')
@@ -248,18 +272,16 @@ def predict_scans(
     model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
-    root = os.path.commonpath([Path(str(s).partition('.npz#')[0]).absolute().parent for s in scans])  # where it lies is nobody's business
-    doubles = {name for name, n in Counter(map(stem, scans)).items() if n > 1}
-    for i, path in enumerate(tqdm(scans, 'predict', unit='scan', disable=None)):
+    root = common_folder(scans)  # where it lies is nobody's business
+    for path, called in zip(tqdm(scans, 'predict', unit='scan', disable=None), name_scans(scans, paths)):
         try: scan = read_scan(path, **kwargs)
         except InputError as e: problems += e.problems; continue
         if model.prep.window[0] < 0 <= scan.hu.min(): tqdm.write(one_line(NOT_HU.format(path)), file=sys.stderr)
         answer = model.predict(scan, seed)
-        file = Path(out)/(f'{i:04}-{stem(path)}' if stem(path) in doubles else stem(path))
-        publish(file.with_name(f'{file.name}_saliency.nii.gz'), lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label).round(2), scan))  # hundredths: a tenth of the bytes
-        publish(file.with_name(f'{file.name}.png'), lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, shown(stem(path))))))
-        publish(file.with_name(f'{file.name}.html'), lambda to: to.write_text(scan_page(answer, scan, model.prep, model.config.roi, shown(stem(path)), model.about), encoding='utf-8'))
-        rows.append({'path': shown(os.path.relpath(path, root)), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
+        publish(Path(out)/f'{called}_saliency.nii.gz', lambda to: write_nifti(to, scanner_saliency(answer, scan, model.prep, answer.label).round(2), scan))  # hundredths: a tenth of the bytes
+        publish(Path(out)/f'{called}.png', lambda to: to.write_bytes(to_png(plot_prediction(answer, model.config.roi, shown(called)))))
+        publish(Path(out)/f'{called}.html', lambda to: to.write_text(scan_page(answer, scan, model.prep, model.config.roi, shown(called), model.about), encoding='utf-8'))
+        rows.append({'path': shown(os.path.relpath(path, root)), 'page': shown(f'{called}.html'), 'label': answer.label, **{f'prob_{c}': v for c, v in zip(model.classes, answer.probability)},
                      'low': answer.interval[0], 'high': answer.interval[1], 'uncertainty': answer.uncertainty, 'unsure': answer.unsure,
                      **{f'dcg_prob_{c}': v for c, v in zip(model.classes, answer.dcg_probability)}})
     table = pd.DataFrame(rows)
