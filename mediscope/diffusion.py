@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .data import InputError, Prep, Scan, per_scan, seed_of, to_device, to_scan_grid
+from .data import InputError, Prep, Scan, one_line, per_scan, seed_of, to_device, to_scan_grid
 from .dcg import DCG, DCGOutput, Pretrained, STRIDE, refine, require_room
 from .unet import FeaturePrior, GuidanceMap, UNet, to_grid
 
@@ -245,6 +245,7 @@ class MediScope(nn.Module, Pretrained):
 
     def predict(self, scan:Scan, seed:int=0, steps:int|None=None, draws:int|None=None)->'Prediction':
         "Classify one scan as it was read; deterministic for a given `seed`."
+        if not isinstance(scan, Scan): raise InputError(f'{one_line(str(scan))}: expected a Scan, not a {type(scan).__name__}; call predict(read_scan(path)).')
         self.eval()
         x = self.prep(scan)[None].to(self.abar.device)
         with torch.no_grad(): out = self.dcg(x)
