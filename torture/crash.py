@@ -245,7 +245,7 @@ def signals(runs):
         home, moment = runs.home(), (i + runs.random.random())/12*(runs.seconds + 3)
         child = started(home, '-m', 'mediscope.cli', *runs.train(home))
         time.sleep(moment)
-        child.terminate()
+        os.kill(child.pid, signal.SIGTERM)  # Popen.terminate would take the exit code of one that has ended
         got = end(child.pid)
         silent = got == 0 or got == -signal.SIGTERM and not said(home)  # ready, or not yet begun
         yield 'SIGTERM at a moment', f'after {moment:.2f} s, {stage(home)}', None if silent else refuses(home, got, 'interrupted', expected=143) or runs.completes(home)
