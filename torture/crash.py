@@ -61,8 +61,9 @@ def trap(n:int, number=signal.SIGKILL, when='before', name=''):
     else: os.replace = replace
 
 def lead():
-    "Lead a group of processes, and do not outlive the parent."
+    "Lead a group of processes, do not outlive the parent, and mind Ctrl-C, which a command in the background is told to ignore."
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     linux('prctl', 1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 def begin(home:Path, commands, prepare=lambda: None, cache=None)->int:
