@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LIMIT', 'phantom', 'download', 'check', 'train', 'evaluate', 'push', 'export', 'predict', 'numbers', 'at_least',
-           'Parser', 'make_parser', 'stop', 'in_words', 'main']
+           'Parser', 'make_parser', 'stop', 'sent_again', 'in_words', 'main']
 
 # %% ../nbs/05a_cli.ipynb #144edf39
-import argparse, errno, signal, sys, threading
+import argparse, errno, os, signal, sys, threading
 
 # %% ../nbs/05a_cli.ipynb #121cd4f6
 def phantom(args):
@@ -153,6 +153,13 @@ def stop(number, frame):
     signal.signal(number, signal.SIG_DFL)
     raise KeyboardInterrupt(number)
 
+def sent_again(lost, others=sys.unraisablehook):
+    "An interrupt that strikes while Python clears an object away is lost there; it is sent once more."
+    if not isinstance(lost.exc_value, KeyboardInterrupt): return others(lost)
+    number = (lost.exc_value.args or [signal.SIGINT])[0]
+    if number == signal.SIGTERM: signal.signal(number, stop)
+    threading.Timer(.05, os.kill, (os.getpid(), number)).start()
+
 def in_words(e:OSError, command:str)->str:
     "What the system refused, and the remedy."
     if e.errno in (errno.ENOSPC, errno.EDQUOT): return f'{e.filename or command}: the disk is full; make space, and the same command goes on.'
@@ -165,6 +172,7 @@ def main(argv=None)->int:
     args = make_parser().parse_args(argv)
     main_thread = threading.current_thread() is threading.main_thread()  # no other may set a handler
     before = main_thread and signal.signal(signal.SIGTERM, stop)
+    hook, sys.unraisablehook = sys.unraisablehook, sent_again
     try:
         from mediscope.data import InputError
         return args.function(args) or 0
@@ -173,6 +181,7 @@ def main(argv=None)->int:
     except InputError as e: problems, code = e.problems, 2
     except OSError as e: problems, code = [in_words(e, args.command)], 2
     finally:
+        sys.unraisablehook = hook
         if main_thread: signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     print('\n'.join(problems), file=sys.stderr)
     return code
