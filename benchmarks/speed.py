@@ -157,7 +157,7 @@ def _():
     from isal import igzip
     def unpack():
         with igzip.open(chest()) as f:
-            while f.read(2**20): pass  # the fastest way: twenty percent faster than all at once
+            while f.read(2**20): pass  # the fastest way: its checksum looks at bytes that are still in the cache
     return in_turn(lambda: Prep(SHAPE)(read_scan(chest())), unpack)
 
 
