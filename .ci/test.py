@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from itertools import count
 from pathlib import Path
 from zipfile import ZipFile
@@ -112,7 +112,7 @@ def tail(log, n=25):
     return [re.sub(r'\x1b\[[0-9;]*m', '', line) for line in lines[-n:]]
 
 
-# --- the checks: each takes `sh`, which runs a command, and raises Failed ---
+# --- the checks: each takes `sh`, which runs a command, and folders of its own, and raises Failed ---
 
 def check_clean(sh, copy, paths):
     "The notebooks hold no editor's metadata: nbdev_clean changes nothing."
@@ -243,10 +243,16 @@ def wheel(dist):
 def check_install(sh, venv, dist, bounds=None):
     "What the wheel needs installs in an environment that holds nothing else: what Kaggle and Colab have of it, or the versions at the bounds."
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
+    if not bounds: share(venv, 'torch')
     needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split()]
     runs = [r for r in project()['dev_requirements'].split() if r.startswith(('papermill', 'ipykernel'))]
     if bounds: sh(BIN/'uv', 'pip', 'install', '--python', venv/'bin/python', '--only-binary', ':all:', '--resolution', BOUNDS[bounds], *needs, *runs, cwd=dist)
     else: pip(sh, venv, '--no-compile', f"torch=={version('torch')}", *needs, 'papermill', 'ipykernel', 'setuptools', 'wheel', cwd=dist)  # the build that is here, for the CPU perhaps
+
+
+def share(venv, name):
+    "Let an environment have a package of this one: most of its gigabyte is torch."
+    for part in {f.parts[0] for f in distribution(name).files} - {'..'}: (site(venv)/part).symlink_to(distribution(name).locate_file(part))
 
 
 def pip(sh, venv, *what, cwd):
@@ -372,12 +378,18 @@ class Run:
         return folder
 
     def check(self, name, f, *args):
-        "Call one check, print one line, and return whether it held."
+        "Call one check, print one line, and return whether it held. Those of `args` that are called make a folder for it, which goes when it is done."
         if self.stopped: return False
         log, start, why = self.work/'logs'/f"{re.sub('[^A-Za-z0-9_]+', '-', name)}.log", time.monotonic(), None
-        try: f(partial(run, log), *args)
+        made = []
+        def make(what):
+            made.append(what())
+            return made[-1]
+        try: f(partial(run, log), *[make(a) if callable(a) else a for a in args])
         except Failed as e: why = str(e)
         except Exception as e: why = f'{type(e).__name__}: {e}'
+        finally:
+            for folder in made: shutil.rmtree(folder, ignore_errors=True)
         if self.stopped: return False
         line = f"{'ok  ' if why is None else 'FAIL'} {time.monotonic()-start:6.1f} s  {name}"
         print('\n'.join([line] if why is None else [f'{line}: {why}', *(f'     | {s}' for s in tail(log))]), flush=True)
@@ -386,11 +398,11 @@ class Run:
 
     def package(self, name, dist, venv, bounds=None):
         "Build and install the package; return whether notebooks can run with it."
-        if not self.check('wheel builds from sdist', check_build, self.copy(), dist, name): return False
+        if not self.check('wheel builds from sdist', check_build, self.copy, dist, name): return False
         if not self.check('what the wheel needs installs in a new environment', check_install, venv, dist, bounds): return False
-        if not self.check('wheel, data set and repository are attached', check_attach, self.copy(), dist): return False
-        self.check('package works without nbdev', check_alone, venv, dist, name, self.folder())
-        self.check('torch stays as it is', check_torch, venv, dist, self.folder())
+        if not self.check('wheel, data set and repository are attached', check_attach, self.copy, dist): return False
+        self.check('package works without nbdev', check_alone, venv, dist, name, self.folder)
+        self.check('torch stays as it is', check_torch, venv, dist, self.folder)
         return True
 
     def everything(self):
@@ -398,25 +410,25 @@ class Run:
         name, paths, dist, venv = project()['lib_path'], notebooks(files()), self.folder(), self.folder()
         with ThreadPoolExecutor(1) as side, ThreadPoolExecutor(LANES) as lanes:
             installed = side.submit(self.package, name, dist, venv)
-            self.check('scripts of .ci', check_scripts, self.copy())
+            self.check('scripts of .ci', check_scripts, self.copy)
             self.check('workflows, templates and citation follow their schemas', check_schemas)
             self.check('notebooks follow the rules', check_rules, paths)
-            self.check('notebooks are clean', check_clean, self.copy(), paths)
-            self.check('modules come from the notebooks', check_modules, self.copy(), name)
-            self.check('nothing in the package runs data as code', check_code, self.copy(), name)
-            self.check('README comes from index', check_readme, self.copy())
-            self.check('documentation finds what it shows', check_docs, self.copy())
-            lanes.submit(self.check, 'hostile files', check_torture, self.copy(), 'hostile')
-            lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy(), 'leaks')
-            lanes.submit(self.check, 'runs that are taken away', check_torture, self.copy(), 'crash')
-            lanes.submit(self.check, 'no scan on both sides of a split', check_torture, self.copy(), 'twins')
-            lanes.submit(self.check, 'intervals and tests keep their promise', check_torture, self.copy(), 'promises')
-            lanes.submit(self.check, 'nothing is left behind, the same seed gives the same bits', check_torture, self.copy(), 'endurance')
-            lanes.submit(self.check, 'what is broken on purpose is noticed', check_torture, self.copy(), 'mutations')
-            for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy(), p)
+            self.check('notebooks are clean', check_clean, self.copy, paths)
+            self.check('modules come from the notebooks', check_modules, self.copy, name)
+            self.check('nothing in the package runs data as code', check_code, self.copy, name)
+            self.check('README comes from index', check_readme, self.copy)
+            self.check('documentation finds what it shows', check_docs, self.copy)
+            lanes.submit(self.check, 'hostile files', check_torture, self.copy, 'hostile')
+            lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy, 'leaks')
+            lanes.submit(self.check, 'runs that are taken away', check_torture, self.copy, 'crash')
+            lanes.submit(self.check, 'no scan on both sides of a split', check_torture, self.copy, 'twins')
+            lanes.submit(self.check, 'intervals and tests keep their promise', check_torture, self.copy, 'promises')
+            lanes.submit(self.check, 'nothing is left behind, the same seed gives the same bits', check_torture, self.copy, 'endurance')
+            lanes.submit(self.check, 'what is broken on purpose is noticed', check_torture, self.copy, 'mutations')
+            for p in paths: lanes.submit(self.check, f'{p.stem} in the tree', check_tree, self.copy, p)
             for p, place in places(paths, '--everywhere' in sys.argv) if installed.result() else ():
                 check, with_what = (check_viewer, ', with the viewer') if p.stem == '04a_predict' else (check_place, '')
-                lanes.submit(self.check, f'{p.stem} as on {place}{with_what}', check, venv, dist, p, self.folder(), place)
+                lanes.submit(self.check, f'{p.stem} as on {place}{with_what}', check, venv, dist, p, self.folder, place)
 
     def at(self, bounds):
         "The package and its notebooks with the versions at one of the `BOUNDS`, which are printed."
@@ -425,7 +437,7 @@ class Run:
         frozen = subprocess.run([BIN/'uv', 'pip', 'freeze', '--python', venv/'bin/python'], capture_output=True, text=True).stdout.split()
         print(sys.version.split()[0], *(f for f in frozen if re.search(rf'\b{f.split("==")[0]}>=', project()['requirements'].replace('_', '-'))), flush=True)
         with ThreadPoolExecutor(LANES) as lanes:
-            for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} as on Kaggle, {bounds} versions', check_place, venv, dist, p, self.folder(), 'Kaggle')
+            for p in notebooks(files()): lanes.submit(self.check, f'{p.stem} as on Kaggle, {bounds} versions', check_place, venv, dist, p, self.folder, 'Kaggle')
 
 
 def main():
@@ -437,7 +449,7 @@ def main():
     passed, failed = sum(test.results), test.results.count(False)
     for folder in work.iterdir():
         if folder.name != 'logs' or not failed: shutil.rmtree(folder)
-    if failed: print(f'full logs: {work/"logs"}')
+    if failed: print(f'full logs: {work/"logs"}, where {shutil.disk_usage(work).free >> 20:,} MB are free')
     else: work.rmdir()
     print(f'{passed} passed, {failed} failed')
     return failed > 0 or passed == 0
