@@ -8,6 +8,7 @@ __all__ = ['LIMIT', 'phantom', 'download', 'check', 'train', 'evaluate', 'push',
 
 # %% ../nbs/05a_cli.ipynb #144edf39
 import argparse, errno, os, signal, sys, threading
+from collections import namedtuple
 
 # %% ../nbs/05a_cli.ipynb #121cd4f6
 def phantom(args):
@@ -178,6 +179,7 @@ def main(argv=None)->int:
         return args.function(args) or 0
     except KeyboardInterrupt as e:
         problems, code = [f"interrupted; the same command {'continues the run' if args.function is train else 'starts again'}."], 128 + (e.args or [signal.SIGINT])[0]
+        namedtuple('Clear', '')  # runs a string; where one was interrupted, Python would forget `code` for SIGINT until the next
     except InputError as e: problems, code = e.problems, 2
     except OSError as e: problems, code = [in_words(e, args.command)], 2
     finally:

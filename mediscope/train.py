@@ -13,7 +13,7 @@ __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices'
            'train_in_process', 'train_together', 'held', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import atexit, json, logging, math, os, signal, sys, time, warnings
+import atexit, json, logging, math, os, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
@@ -594,6 +594,7 @@ def train_in_processes(devices:list, data, out, watch, settings:dict):
 
 def train_in_process(i:int, devices:list, data, out, watch, settings:dict, said):
     sys.stdout.reconfigure(line_buffering=True)  # progress that is seen while it is news
+    tqdm.set_lock(threading.RLock())  # by default one for all processes, which a process that is killed leaves behind
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing half-written
     torch.set_num_threads(max(1, torch.get_num_threads()//len(devices)))
     try: train_folds(*plan(data, out, **settings), devices[i], settings.get('init'), watch)
