@@ -19,7 +19,7 @@ from mediscope.evaluate import predict_volumes, same_data
 from mediscope.phantom import write_phantoms
 
 SMALL = dict(shape=(32,32,16), folds=1, batch_size=1, device='cpu', config=Config(widths=(8,16,24), embed=24, roi=(8,8,8), regions=2, latent=8))
-FLAT = 1.  # kB a step or a scan that memory may grow, beyond what chance allows
+FLAT = 1.  # kB a step or a scan that memory may grow, beyond what chance allows, when it has settled: in training after some 2,000 steps
 LOST = []
 
 
@@ -54,7 +54,7 @@ class Slope(NamedTuple):
     def flat(self): return self.slope - 2*self.error <= FLAT
     def __str__(self): return f'{self.slope:+.2f} ± {2*self.error:.2f} kB'
 
-def growth(steps, memory, warm=.3, stretches=10)->Slope:
+def growth(steps, memory, warm=.5, stretches=10)->Slope:
     "Of the memory at some steps, without the first `warm` of them."
     steps, memory = (np.array(v, float)[int(warm*len(v)):] for v in (steps, memory))
     x, y = (np.array([part.mean() for part in np.array_split(v, min(stretches, len(v)))]) for v in (steps, memory))
@@ -172,7 +172,7 @@ def same_bits(data, home, run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--long', action='store_true', help='2000 steps, 500 predictions and 500 scans instead of 60, 20 and 40 (minutes)')
+    parser.add_argument('--long', action='store_true', help='8000 steps, 500 predictions and 500 scans instead of 60, 20 and 40 (minutes)')
     long, start = parser.parse_args().long, time.monotonic()
     with tempfile.TemporaryDirectory(prefix='endurance-') as t:
         home = Path(t).resolve()
@@ -180,7 +180,7 @@ def main():
         os.environ |= dict(MEDISCOPE_CACHE=str(home/'cache'), TMPDIR=str(home/'tmp'), MPLCONFIGDIR=str(home/'matplotlib'))
         tempfile.tempdir = None  # it is remembered from the line above
         data = write_phantoms(home/'data', n=14, scale=.2, progress=False)
-        run = one_process(data, home, *((2000, 500) if long else (60, 20)))
+        run = one_process(data, home, *((8000, 500) if long else (60, 20)))
         command_line(data, home, run, 500 if long else 40)
         same_bits(data, home, run)
         left = [f.relative_to(home).as_posix() for f in (home/'tmp').rglob('*') if not f.name.startswith('torchinductor')]  # a folder that torch makes for itself
