@@ -241,7 +241,7 @@ def wheel(dist):
 
 
 def check_install(sh, venv, dist, bounds=None):
-    "What the wheel needs installs in an environment that holds nothing else: what Kaggle and Colab have of it, or the versions at the bounds."
+    "What the wheel needs installs in an environment that holds nothing but the torch of this one, or with `bounds` nothing at all: what Kaggle and Colab have of it, or the versions at the bounds."
     sh(BIN/'python', '-m', 'venv', venv, cwd=dist)
     if not bounds: share(venv, 'torch')
     needs = [*project()['requirements'].split(), *project()['dicom_requirements'].split()]
