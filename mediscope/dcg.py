@@ -208,22 +208,24 @@ class Pretrained:
     @classmethod
     def from_pretrained(cls, name):
         "Build the model that the folder describes and load its weights, in eval mode."
-        from safetensors.torch import load_file
+        from safetensors import safe_open
+        from safetensors.torch import load
         folder = find_checkpoint(name)
         try:
-            config, weights = json.loads((folder/'config.json').read_text()), load_file(folder/'model.safetensors')
+            config, file = json.loads((folder/'config.json').read_text()), folder/'model.safetensors'
             if config['kind'] != cls.__name__: raise InputError(f"{folder}: holds a {config['kind']}, not a {cls.__name__}; name the other checkpoint.")
             model = cls(**config['arguments'])
+            with safe_open(file, 'pt') as f: require_same_shapes(model, {k: f.get_slice(k).get_shape() for k in f.keys()}, folder)
+            weights = load(file.read_bytes())  # not load_file: in safetensors 0.8.0 it leaks two numbers for every tensor
         except InputError as e: raise InputError(*(p if str(folder) in p else f'{folder}: {p}' for p in e.problems)) from e
         except Exception as e: raise InputError(f'{folder}: not a complete checkpoint ({type(e).__name__}: {e}); train or copy it again.') from e
-        require_same_shapes(model, weights, folder)
         if not all(w.isfinite().all() for w in weights.values()): raise InputError(f'{folder}: some weights are NaN or infinite; train or copy it again.')
         model.load_state_dict(weights)
         return model.eval()
 
-def require_same_shapes(model:nn.Module, weights:dict, where):
-    "Raise an `InputError` that names the first difference between a model and the weights of a file."
-    mine, theirs = ({k: tuple(v.shape) for k, v in d.items()} for d in (model.state_dict(), weights))
+def require_same_shapes(model:nn.Module, shapes:dict, where):
+    "Raise an `InputError` that names the first difference between a model and the shapes of the weights in a file."
+    mine, theirs = {k: tuple(v.shape) for k, v in model.state_dict().items()}, {k: tuple(v) for k, v in shapes.items()}
     for name in sorted(mine.keys() | theirs.keys()):
         a, b = mine.get(name, 'absent'), theirs.get(name, 'absent')
         if a != b: raise InputError(f'{where}: a checkpoint of another architecture: {name} is {b} in the file and {a} in the model; retrain, or use the matching folder.')

@@ -7,7 +7,7 @@ predictions and report, has the bits of a run that nothing disturbed; or, where 
 and one sentence that names the folder or the file, after whose remedy the bits are the same. Exit code 0: nothing
 was lost. Full disks and read-only folders are mounted in a namespace of their own and vanish with the process.
 """
-import argparse, ctypes, os, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
+import argparse, ctypes, gc, os, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -114,6 +114,7 @@ class Runs:
         self.bits, self.entries = bits(self.whole/'run'), bits(self.whole/'cache')
         for name in (self.whole/'modules').read_text().split():
             with suppress(Exception): import_module(name)  # once, not in every case
+        gc.freeze()  # else a collection in a child touches every object, and so copies its page
         start = time.monotonic()
         assert not self.completes(self.home()), 'no two runs have the same bits'
         self.seconds = time.monotonic() - start

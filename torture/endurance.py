@@ -1,11 +1,11 @@
 """Hours of work in minutes: `python torture/endurance.py [--long]`.
 
-A process trains and predicts many times; its memory must stay flat, and no file, thread, child or temporary file may be
-left behind. `mediscope predict` gets many scans of which one in twenty is broken, and must account for every one. Then the
+A process trains and predicts many times; the memory that it has in use must stay flat, and no file, thread, child or
+temporary file may be left behind. `mediscope predict` gets many scans of which one in twenty is broken, and must account for every one. Then the
 same seed must give the same bits in another process, whatever the number of threads that prepare scans, and the same
 answers in batches of any size. Exit code 0: all of it holds.
 """
-import argparse, json, os, subprocess, sys, tempfile, time
+import argparse, ctypes, gc, math, os, subprocess, sys, tempfile, time
 from pathlib import Path
 from typing import NamedTuple
 os.environ['OMP_NUM_THREADS'] = '1'
@@ -19,7 +19,7 @@ from mediscope.evaluate import predict_volumes, same_data
 from mediscope.phantom import write_phantoms
 
 SMALL = dict(shape=(32,32,16), folds=1, batch_size=1, device='cpu', config=Config(widths=(8,16,24), embed=24, roi=(8,8,8), regions=2, latent=8))
-FLAT = 1.  # kB a step or a scan that memory may grow, beyond what chance allows, when it has settled: in training after some 2,000 steps
+FLAT = 1.  # kB a step or a scan that memory may grow, beyond what chance allows
 LOST = []
 
 
@@ -35,6 +35,12 @@ def resident(pid='self')->float:
     "Resident memory in kB."
     return int(Path(f'/proc/{pid}/statm').read_text().split()[1])*os.sysconf('SC_PAGE_SIZE')/1024
 
+def in_use()->float:
+    "The same without what only waits: cycles that Python has not yet collected, and freed memory that the allocator keeps."
+    gc.collect()
+    getattr(ctypes.CDLL(None), 'malloc_trim', lambda pad: 0)(0)  # glibc has it
+    return resident()
+
 class Held(NamedTuple):
     "Open files, threads and children of this process."
     files: set
@@ -47,54 +53,56 @@ def held()->Held:
     return Held({f for f in links if not f.startswith('/proc/')}, len(tasks), {c for t in tasks for c in (t/'children').read_text().split()})
 
 class Slope(NamedTuple):
-    "Growth in kB a step, with its standard error from the means of ten stretches, which hardly know of each other."
+    "Growth in kB a step, with its standard error from the means of stretches, which hardly know of each other."
     slope: float
     error: float
     @property
     def flat(self): return self.slope - 2*self.error <= FLAT
     def __str__(self): return f'{self.slope:+.2f} ± {2*self.error:.2f} kB'
 
-def growth(steps, memory, warm=.5, stretches=10)->Slope:
-    "Of the memory at some steps, without the first `warm` of them."
-    steps, memory = (np.array(v, float)[int(warm*len(v)):] for v in (steps, memory))
-    x, y = (np.array([part.mean() for part in np.array_split(v, min(stretches, len(v)))]) for v in (steps, memory))
-    fit, covariance = np.polyfit(x, y, 1, cov=True)
-    return Slope(fit[0], covariance[0,0]**.5)
+def growth(steps, memory, phase=None, warm=1/3, stretches=10)->Slope:
+    "Of the memory at some steps, without the first `warm` of them; each phase has a level of its own, and each time that it runs is a stretch."
+    table = pd.DataFrame(dict(step=steps, memory=memory, phase=0 if phase is None else phase)).iloc[int(warm*len(steps)):]
+    stretch = np.arange(len(table))*stretches//len(table) if phase is None else table.phase.ne(table.phase.shift()).cumsum().to_numpy()
+    means = table.groupby(stretch).mean()
+    x, y = (means[c] - means.groupby('phase')[c].transform('mean') for c in ('step', 'memory'))
+    slope, free = (x*y).sum()/(x*x).sum(), len(means) - means.phase.nunique() - 1
+    return Slope(slope, float(((y - slope*x)**2).sum()/free/(x*x).sum())**.5 if free > 0 else math.inf)
 
 
 # --- one process, many steps ---
 
-def train_many(data, out, steps):
-    "Train runs until `steps` steps are done, with the memory after every epoch: (steps so far, kB)."
-    at, memory, write, done = [], [], training.write_history, 0
+def train_many(data, out, steps, most=200):
+    "Train runs of at most `most` steps until `steps` are done, with the memory after every epoch: (the last run, [steps so far], [kB], [phase])."
+    at, memory, phases, write, done = [], [], [], training.write_history, 0
     def sampled(run, fold, name, rows):
         write(run, fold, name, rows)
-        at.append(done + rows[-1]['epoch']*len_train + (name == 'diffusion')*epochs*len_train); memory.append(resident())
+        at.append(done + (rows[-1]['epoch'] + (name == 'diffusion')*epochs)*len_train); memory.append(in_use()); phases.append(name == 'diffusion')
     _, table = training.plan(data, out/'plan', **{k: v for k, v in SMALL.items() if k != 'device'})
     len_train = int((table.role_all == 'train').sum())
     training.write_history = sampled
     try:
         while done < steps:
-            epochs = max(1, -(-min(steps - done, 700)//(2*len_train)))
+            epochs = max(1, -(-min(steps - done, most)//(2*len_train)))
             run = training.train(data, out/f'run-{done}', **SMALL, seed=done, epochs_dcg=epochs, epochs_diffusion=epochs)
             done += int(run.history.groupby('phase').epoch.max().sum())*len_train
     finally: training.write_history = write
-    return run, at, memory
+    return run, at, memory, phases
 
 def predict_many(model, files, n):
     "Predict `n` times, with the memory after each: (predictions so far, kB)."
     memory = []
     for i in range(n):
         model.predict(read_scan(files[i % len(files)]), seed=i)
-        memory.append(resident())
+        memory.append(in_use())
     return range(n), memory
 
 def one_process(data, home, steps, predictions):
     files = [f for f in sorted(data.rglob('*.nii.gz')) if '_mask' not in f.name]
     train_many(data, home/'warm', 20)
     before = held()
-    run, at, memory = train_many(data, home/'runs', steps)
-    slope = growth(at, memory)
+    run, at, memory, phases = train_many(data, home/'runs', steps)
+    slope = growth(at, memory, phases)
     row(f'{at[-1]} steps of training, memory a step', f'{slope}, {memory[-1]/1024:.0f} MB', slope.flat or steps < 1000)  # a short run is warming up
     at, memory = predict_many(MediScope.from_pretrained(run.folder), files, predictions)
     slope = growth(at, memory)
@@ -172,7 +180,7 @@ def same_bits(data, home, run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--long', action='store_true', help='8000 steps, 500 predictions and 500 scans instead of 60, 20 and 40 (minutes)')
+    parser.add_argument('--long', action='store_true', help='3000 steps, of which the last 2000 are judged, 500 predictions and 500 scans instead of 60, 20 and 40 (minutes)')
     long, start = parser.parse_args().long, time.monotonic()
     with tempfile.TemporaryDirectory(prefix='endurance-') as t:
         home = Path(t).resolve()
@@ -180,7 +188,7 @@ def main():
         os.environ |= dict(MEDISCOPE_CACHE=str(home/'cache'), TMPDIR=str(home/'tmp'), MPLCONFIGDIR=str(home/'matplotlib'))
         tempfile.tempdir = None  # it is remembered from the line above
         data = write_phantoms(home/'data', n=14, scale=.2, progress=False)
-        run = one_process(data, home, *((8000, 500) if long else (60, 20)))
+        run = one_process(data, home, *((3000, 500) if long else (60, 20)))
         command_line(data, home, run, 500 if long else 40)
         same_bits(data, home, run)
         left = [f.relative_to(home).as_posix() for f in (home/'tmp').rglob('*') if not f.name.startswith('torchinductor')]  # a folder that torch makes for itself

@@ -5,21 +5,19 @@ file size and time. It survives if the command ends with exit code 2 and one sen
 nothing appears outside the output folder. A file that is odd but legal must be read, and right. Then hypothesis
 changes good files at random, a fixed number of times. Exit code 0: nothing was lost.
 """
-import argparse, gzip, io, json, os, pickle, re, resource, shutil, signal, stat, struct, sys, tempfile, time, traceback, zipfile
+import argparse, gc, gzip, io, json, os, pickle, re, resource, shutil, signal, stat, struct, sys, tempfile, time, traceback, zipfile
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Callable, NamedTuple
 os.environ['OMP_NUM_THREADS'] = '1'
-import nibabel as nib
-import numpy as np
-import pandas, safetensors.torch, torch
+import joblib, nibabel as nib, numpy as np, pandas, safetensors.torch, scipy.spatial, torch  # once, not in every case
 import mediscope.data as data, mediscope.evaluate
 from mediscope.cli import main as mediscope
 from mediscope.dcg import find_checkpoint
 from mediscope.diffusion import MediScope
 from table import show
-if find_spec('SimpleITK'): import SimpleITK  # once, not in every case
+if find_spec('SimpleITK'): import SimpleITK
 
 MEMORY, SECONDS = 2**28, 20 # for a case, beyond what the imports take; four times as much for a prediction and a list
 LIMIT_MB = 64
@@ -547,6 +545,7 @@ def main():
     parser.add_argument('--only', default='', help='families whose name holds this')
     args = parser.parse_args()
     tried, lost, start = Counter(), [], time.monotonic()
+    gc.freeze()  # else a collection in a child touches every object, and so copies its page
     with tempfile.TemporaryDirectory(prefix='hostile-') as t:
         box = Path(t).resolve()/'box'
         for cases in (nifti_cases, dicom_cases, npz_cases, csv_cases, zip_cases, checkpoint_cases):
