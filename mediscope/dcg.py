@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STRIDE', 'processes', 'OverProcesses', 'over_processes', 'BatchNorm', 'ResBlock', 'encoder', 'Standardise',
            'Histograms', 'top_mean', 'refine', 'find_regions', 'crop', 'require_room', 'default_roi', 'GatedAttention',
-           'find_checkpoint', 'Pretrained', 'require_same_shapes', 'DCGOutput', 'DCG', 'dcg_loss']
+           'find_checkpoint', 'checkpoint_hash', 'Pretrained', 'require_same_shapes', 'DCGOutput', 'DCG', 'dcg_loss']
 
 # %% ../nbs/01_dcg.ipynb #66c0e3cd
 import json, math, tempfile
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .data import InputError, publish
+from .data import InputError, digest, publish
 
 # %% ../nbs/01_dcg.ipynb #ea59178e
 def processes()->int:
@@ -180,14 +180,19 @@ def find_checkpoint(name)->Path:
     try: return Path(snapshot_download(str(name), allow_patterns=['config.json', 'model.safetensors', 'README.md']))
     except Exception as e: raise InputError(f'{name}: no such folder, and the hub could not be asked ({type(e).__name__}); check the path or the connection.') from e
 
+def checkpoint_hash(config:dict, weights:bytes)->str:
+    "Hash of a checkpoint: of all that its `config.json` says, but the hash itself, and of the bytes of its weights."
+    return digest(json.dumps({k: v for k, v in config.items() if k != 'hash'}).encode(), weights)
+
 class Pretrained:
     "`save_pretrained` and `from_pretrained` for a module with a dictionary `arguments` that rebuilds it."
     def save_pretrained(self, folder, **facts):
-        "Write `config.json` (with any further `facts`) and `model.safetensors`, each atomically."
+        "Write `model.safetensors` and `config.json` (with any further `facts`, and a hash of both files), each atomically."
         from safetensors.torch import save
-        weights = {k: v.contiguous().cpu() for k, v in self.state_dict().items()}
+        weights = save({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, {'format': 'pt'})
         config = dict(kind=type(self).__name__, arguments=self.arguments, **facts, torch=torch.__version__)
-        publish(Path(folder)/'model.safetensors', lambda to: to.write_bytes(save(weights, {'format': 'pt'})))
+        config['hash'] = checkpoint_hash(config, weights)
+        publish(Path(folder)/'model.safetensors', lambda to: to.write_bytes(weights))
         publish(Path(folder)/'config.json', lambda to: to.write_text(json.dumps(config, indent=1)))
 
     def push_to_hub(self, name:str, private:bool=True, card:str|None=None, token:str|None=None)->str:
@@ -216,7 +221,9 @@ class Pretrained:
             if config['kind'] != cls.__name__: raise InputError(f"{folder}: holds a {config['kind']}, not a {cls.__name__}; name the other checkpoint.")
             model = cls(**config['arguments'])
             with safe_open(file, 'pt') as f: require_same_shapes(model, {k: f.get_slice(k).get_shape() for k in f.keys()}, folder)
-            weights = load(file.read_bytes())  # not load_file: in safetensors 0.8.0 it leaks two numbers for every tensor
+            raw = file.read_bytes()
+            if config['hash'] != checkpoint_hash(config, raw): raise InputError(f'{folder}: config.json or model.safetensors is not what was saved; copy it again, or delete this folder and call the same `mediscope train`.')
+            weights = load(raw)  # not load_file: in safetensors 0.8.0 it leaks two numbers for every tensor
         except InputError as e: raise InputError(*(p if str(folder) in p else f'{folder}: {p}' for p in e.problems)) from e
         except Exception as e: raise InputError(f'{folder}: not a complete checkpoint ({type(e).__name__}: {e}); train or copy it again.') from e
         if not all(w.isfinite().all() for w in weights.values()): raise InputError(f'{folder}: some weights are NaN or infinite; train or copy it again.')

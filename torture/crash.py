@@ -385,9 +385,11 @@ def damaged_states(runs):
                 yield f'state, {damage.__name__}', f'{name} at {at} of {size}', why
                 shutil.rmtree(home)
 
+CHECKPOINTS = [f'folds/{part}/{name}' for part in ('1/dcg', '0/model') for name in ('config.json', 'model.safetensors')]
+
 def damaged_runs(runs):
     "The other files of a run half done, cut to nothing or to a half: the same bits, or a sentence that names the file."
-    for name in ('config.json', 'split.csv', 'history.csv', 'state/source.json', 'folds/1/dcg/config.json', 'folds/1/dcg/model.safetensors', 'folds/0/model/config.json', 'folds/0/model/model.safetensors'):
+    for name in ('config.json', 'split.csv', 'history.csv', 'state/source.json', *CHECKPOINTS):
         for part in (0, .5) if runs.long else (.5,)*(name in ('config.json', 'split.csv')):
             home = runs.home(runs.half)
             cuts(file := home/'run'/name, int(file.stat().st_size*part))
@@ -396,8 +398,20 @@ def damaged_runs(runs):
             yield 'files of a run, cuts', f'{name}, {part:.0%} left', None if why == 'other bits: history.csv' == f'other bits: {name}' else why  # nothing is made from its rows
             shutil.rmtree(home)
 
+def damaged_checkpoints(runs):
+    "A bit flipped in what a finished phase left: a sentence that names the folder, whose removal is the remedy."
+    for name in CHECKPOINTS if runs.long else CHECKPOINTS[-1:]:
+        size = (runs.half/'run'/name).stat().st_size
+        for at in (0, 9, size//3, size//2, size - 9, size - 1) if runs.long else (size//2,):
+            home = runs.home(runs.half)
+            flips(file := home/'run'/name, at)
+            why = refuses(home, runs.call(home), file.parent)
+            if not why: shutil.rmtree(file.parent)
+            yield 'checkpoint, flips', f'{name} at {at} of {size}', why or runs.completes(home)
+            shutil.rmtree(home)
 
-FAMILIES = kills, kills_at_files, signals, full_disks, read_only, damaged_caches, together, clocks, damaged_states, damaged_runs
+
+FAMILIES = kills, kills_at_files, signals, full_disks, read_only, damaged_caches, together, clocks, damaged_states, damaged_runs, damaged_checkpoints
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -59,6 +59,8 @@ MUTATIONS = [
     Mutation('the initial weights ignore the seed', 'train', "torch.manual_seed(seed_of(c['training']['seed'], *fold.encode()))", 'pass', '04_train'),
     Mutation('the draws ignore the seed', 'diffusion', 'noise = per_scan(torch.randn, [seed_of(seed, i) for i in range(draws)], k, p, p, p)', 'noise = torch.randn(draws, k, p, p, p)', '03_diffusion'),
     Mutation('every epoch augments alike', 'train', 'return [seed_of(seed, epoch, i) for', 'return [seed_of(seed, 0, i) for', '04_train'),
+    Mutation('a checkpoint may have another hash', 'dcg', "if config['hash'] != checkpoint_hash(config, raw): raise", "if False: raise", '01_dcg'),
+    Mutation('the hash of a checkpoint forgets its settings', 'dcg', "{k: v for k, v in config.items() if k != 'hash'}", "{}", '01_dcg'),
     Mutation('the DCG is not frozen in phase 2', 'diffusion', 'self.dcg.requires_grad_(False)', 'pass', '03_diffusion'),
 ]
 LAST = {'03_diffusion': '479b1105', '04_train': '6d1e5c04', '05_evaluate': '22326217'}  # what comes after these cells tests killing, sharing and uploading
