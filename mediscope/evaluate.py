@@ -253,10 +253,10 @@ class Answers(NamedTuple):
     dcg_temperature: np.ndarray # (n, k) its DCG alone, with the temperature from the validation part
 
 def predict_volumes(model:MediScope, volumes:Volumes, batch_size:int=8, seed:int=0)->Answers:
-    "Answers for prepared volumes, in their order."
-    parts = []
-    for batch in make_loader(volumes, batch_size):
-        guide = model.guide(batch.volume.to(model.abar.device))
+    "Answers for prepared volumes, in their order; on a CPU one scan at a time, whatever the batch size: the last bits would depend on it."
+    device, parts = model.abar.device, []
+    for batch in make_loader(volumes, 1 if device.type == 'cpu' else batch_size):
+        guide = model.guide(batch.volume.to(device))
         said = model.sample(guide, seed)
         parts.append((said.probability, said.uncertainty, guide.logits.softmax(1), model.calibrated(guide).exp()))
     return Answers(*[torch.cat(v).double().cpu().numpy() for v in zip(*parts)])
