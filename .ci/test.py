@@ -420,6 +420,7 @@ class Run:
             self.check('documentation finds what it shows', check_docs, self.copy)
             lanes.submit(self.check, 'hostile files', check_torture, self.copy, 'hostile')
             lanes.submit(self.check, 'no leaks of patients', check_torture, self.copy, 'leaks')
+            lanes.submit(self.check, 'names stay text', check_torture, self.copy, 'names')
             lanes.submit(self.check, 'runs that are taken away', check_torture, self.copy, 'crash')
             lanes.submit(self.check, 'no scan on both sides of a split', check_torture, self.copy, 'twins')
             lanes.submit(self.check, 'intervals and tests keep their promise', check_torture, self.copy, 'promises')

@@ -24,7 +24,7 @@ from .data import InputError, Volumes, find_scans, load_volume, make_loader, pre
 from .dcg import STRIDE, refine
 from .diffusion import MediScope
 from .predict import STYLE, data_uri, seen_slice, show_slice
-from .train import Run, open_run, parts_of, write_csv
+from .train import Run, in_markdown, open_run, parts_of, write_csv
 
 # %% ../nbs/05_evaluate.ipynb #b495c3ed
 def one_vs_rest(metric):
@@ -551,8 +551,8 @@ def model_card(run:Run, report:Report)->str:
     c, split = run.config, run.split
     whose = '\nThe figures are those of the models of the folds; the weights are of one more model, trained on all the scans.\n' if len(run.folds()) > 1 else ''
     spacing = f"{c['prep']['spacing']} mm" if c['prep']['spacing'] else 'the whole scan resampled'
-    origin = f"\nIts classifier started from the weights of the checkpoint {c['init']}." if c.get('init') else ''
-    return CARD.format(about=c['about'], origin=origin, whose=whose, classes=' against '.join(c['classes']), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
+    origin = f"\nIts classifier started from the weights of the checkpoint {in_markdown(c['init'])}." if c.get('init') else ''
+    return CARD.format(about=in_markdown(c['about']), origin=origin, whose=whose, classes=in_markdown(' against '.join(c['classes'])), n=c['n'], groups=split.group.nunique(), shape='×'.join(map(str, c['prep']['shape'])), spacing=spacing,
                        low=c['prep']['window'][0], high=c['prep']['window'][1], table=report._repr_markdown_(), versions=', '.join(f'{k} {v}' for k, v in c['versions'].items()))
 
 # %% ../nbs/05_evaluate.ipynb #2f8b51dc

@@ -6,17 +6,18 @@
 __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices', 'save_state', 'state_hash', 'load_state',
            'optimiser_tensors', 'restore_optimiser', 'Objective', 'precision', 'under_torchrun', 'leads', 'meet',
            'agreed', 'Fit', 'fit', 'memory_of_step', 'memory_note', 'scores', 'fit_temperature', 'guides',
-           'batch_seeds', 'train_dcg', 'train_diffusion', 'Run', 'read_json', 'read_csv', 'write_csv', 'open_run',
-           'lock', 'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop', 'default_augment',
-           'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history', 'plot_history', 'Curves',
-           'TensorBoard', 'start_from', 'require_unseen', 'plan', 'train', 'announce', 'train_in_processes',
-           'train_in_process', 'train_together', 'held', 'train_folds']
+           'batch_seeds', 'train_dcg', 'train_diffusion', 'in_markdown', 'Run', 'read_json', 'read_csv', 'write_csv',
+           'open_run', 'lock', 'start_run', 'require_same_settings', 'versions', 'default_prep', 'is_crop',
+           'default_augment', 'default_windows', 'plan_split', 'parts_of', 'train_fold', 'write_history',
+           'plot_history', 'Curves', 'TensorBoard', 'start_from', 'require_unseen', 'plan', 'train', 'announce',
+           'train_in_processes', 'train_in_process', 'train_together', 'held', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import atexit, json, logging, math, os, signal, sys, threading, time, warnings
+import atexit, json, logging, math, os, re, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -307,6 +308,10 @@ def train_diffusion(model:MediScope, train:Volumes, val:Volumes, augment, seed:i
     return fit(model, loss, validate, train, seed=seed, device=device, patience=.5, **kwargs)
 
 # %% ../nbs/04_train.ipynb #c05d3bab
+def in_markdown(text:str)->str:
+    "`text` for Markdown: no tag, link, emphasis or column begins in it."
+    return re.sub(r'([\\`*_\[\]|])', r'\\\1', escape(text, quote=False))
+
 class Run(NamedTuple):
     "A run folder."
     folder: Path
@@ -334,7 +339,7 @@ class Run(NamedTuple):
             for (fold, phase), h in self.history.groupby(['fold', 'phase']):
                 last = h.iloc[-1]
                 rows.append(f'| {fold} | {phase} | {last.epoch} | {last.val_nll:.3f} | {last.val_auc:.3f} |')
-        head = f"**{self.folder.name}**: {' against '.join(c['classes'])}, {c['n']} scans, {len(self.folds()) - len(self.unfinished())} of {len(self.folds())} models finished"
+        head = f"**{in_markdown(self.folder.name)}**: {in_markdown(' against '.join(c['classes']))}, {c['n']} scans, {len(self.folds()) - len(self.unfinished())} of {len(self.folds())} models finished"
         return '\n'.join([head, '', '| fold | phase | last epoch | its validation log loss | its validation AUC |', '| --- | --- | --- | --- | --- |', *rows])
 
 def read_json(path:Path, remedy:str)->dict:
