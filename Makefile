@@ -22,7 +22,7 @@ notebook: .venv/dev    ## one notebook, run from top to bottom, with its outputs
 		$(CURDIR)/$(bin)/papermill --log-level ERROR $(CURDIR)/nbs/$(NB).ipynb out.ipynb && mv out.ipynb $(CURDIR)/nbs/$(NB).ipynb; done=$$?; rm -r $$folder; exit $$done
 	@$(bin)/nbdev_export && $(bin)/nbdev_clean
 
-torture: .venv/dev    ## hostile files and names, leaks, crashes, twins, statistics, endurance, mutations: the long form (an hour)
+torture: .venv/dev .venv/docs    ## hostile files and names, leaks, crashes, twins, statistics, endurance, mutations: the long form (an hour)
 	@$(bin)/python torture/leaks.py
 	@$(bin)/python torture/names.py
 	@$(bin)/python torture/hostile.py --long
