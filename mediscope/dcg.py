@@ -223,7 +223,7 @@ class Pretrained:
             with safe_open(file, 'pt') as f: require_same_shapes(model, {k: f.get_slice(k).get_shape() for k in f.keys()}, folder)
             raw = file.read_bytes()
             if config['hash'] != checkpoint_hash(config, raw): raise InputError(f'{folder}: config.json or model.safetensors is not what was saved; copy it again, or delete this folder and call the same `mediscope train`.')
-            weights = load(raw)  # not load_file: in safetensors 0.8.0 it leaks two numbers for every tensor
+            weights = load(raw)  # not load_file: in safetensors 0.4.0 to 0.8.0 it leaks two numbers for every tensor
         except InputError as e: raise InputError(*(p if str(folder) in p else f'{folder}: {p}' for p in e.problems)) from e
         except Exception as e: raise InputError(f'{folder}: not a complete checkpoint ({type(e).__name__}: {e}); train or copy it again.') from e
         if not all(w.isfinite().all() for w in weights.values()): raise InputError(f'{folder}: some weights are NaN or infinite; train or copy it again.')
