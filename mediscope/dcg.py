@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STRIDE', 'processes', 'OverProcesses', 'over_processes', 'BatchNorm', 'ResBlock', 'encoder', 'Standardise',
            'Histograms', 'top_mean', 'refine', 'find_regions', 'crop', 'require_room', 'default_roi', 'GatedAttention',
-           'find_checkpoint', 'checkpoint_hash', 'Pretrained', 'require_same_shapes', 'DCGOutput', 'DCG', 'dcg_loss']
+           'find_checkpoint', 'hash_of', 'Pretrained', 'require_same_shapes', 'DCGOutput', 'DCG', 'dcg_loss']
 
 # %% ../nbs/01_dcg.ipynb #66c0e3cd
 import json, math, tempfile
@@ -173,16 +173,16 @@ def find_checkpoint(name)->Path:
     "The folder that `name` means: a checkpoint, a run folder, a checkpoint shipped with the package, or a model on the hub."
     shipped = Path(str(files('mediscope')))/'checkpoints'/str(name)
     for folder in (Path(name), Path(name)/'model', shipped):
-        if (folder/'model.safetensors').exists(): return folder
+        if (folder/'model.safetensors').is_file(): return folder
     if Path(name).exists(): raise InputError(f'{name}: holds no checkpoint (model.safetensors); name a run that has finished, or a checkpoint folder.')
     if str(name).count('/') != 1: raise InputError(f'{name}: no such checkpoint; name a run folder, a checkpoint folder or a hub model (user/name).')
     from huggingface_hub import snapshot_download
     try: return Path(snapshot_download(str(name), allow_patterns=['config.json', 'model.safetensors', 'README.md']))
     except Exception as e: raise InputError(f'{name}: no such folder, and the hub could not be asked ({type(e).__name__}); check the path or the connection.') from e
 
-def checkpoint_hash(config:dict, weights:bytes)->str:
-    "Hash of a checkpoint: of all that its `config.json` says, but the hash itself, and of the bytes of its weights."
-    return digest(json.dumps({k: v for k, v in config.items() if k != 'hash'}).encode(), weights)
+def hash_of(config:dict, *more:bytes)->str:
+    "Hash of all that a `config.json` says, but the hash itself, and of further bytes: of the weights that it belongs to."
+    return digest(json.dumps({k: v for k, v in config.items() if k != 'hash'}).encode(), *more)
 
 class Pretrained:
     "`save_pretrained` and `from_pretrained` for a module with a dictionary `arguments` that rebuilds it."
@@ -191,7 +191,7 @@ class Pretrained:
         from safetensors.torch import save
         weights = save({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, {'format': 'pt'})
         config = dict(kind=type(self).__name__, arguments=self.arguments, **facts, torch=torch.__version__)
-        config['hash'] = checkpoint_hash(config, weights)
+        config['hash'] = hash_of(config, weights)
         publish(Path(folder)/'model.safetensors', lambda to: to.write_bytes(weights))
         publish(Path(folder)/'config.json', lambda to: to.write_text(json.dumps(config, indent=1)))
 
@@ -217,12 +217,14 @@ class Pretrained:
         from safetensors.torch import load
         folder = find_checkpoint(name)
         try:
-            config, file = json.loads((folder/'config.json').read_text()), folder/'model.safetensors'
+            config, file = folder/'config.json', folder/'model.safetensors'
+            if not config.is_file() or config.stat().st_size > 2**24: raise ValueError('config.json is no file, or of more than 16 MB')
+            config = json.loads(config.read_text())
             if config['kind'] != cls.__name__: raise InputError(f"{folder}: holds a {config['kind']}, not a {cls.__name__}; name the other checkpoint.")
             model = cls(**config['arguments'])
             with safe_open(file, 'pt') as f: require_same_shapes(model, {k: f.get_slice(k).get_shape() for k in f.keys()}, folder)
             raw = file.read_bytes()
-            if config['hash'] != checkpoint_hash(config, raw): raise InputError(f'{folder}: config.json or model.safetensors is not what was saved; copy it again, or delete this folder and call the same `mediscope train`.')
+            if config['hash'] != hash_of(config, raw): raise InputError(f'{folder}: config.json or model.safetensors is not what was saved; copy it again, or delete this folder and call the same `mediscope train`.')
             weights = load(raw)  # not load_file: in safetensors 0.4.0 to 0.8.0 it leaks two numbers for every tensor
         except InputError as e: raise InputError(*(p if str(folder) in p else f'{folder}: {p}' for p in e.problems)) from e
         except Exception as e: raise InputError(f'{folder}: not a complete checkpoint ({type(e).__name__}: {e}); train or copy it again.') from e

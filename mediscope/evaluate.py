@@ -24,7 +24,7 @@ from .data import InputError, Volumes, find_scans, load_volume, make_loader, pre
 from .dcg import STRIDE, refine
 from .diffusion import MediScope
 from .predict import STYLE, data_uri, seen_slice, show_slice
-from .train import Run, in_markdown, open_run, parts_of, write_csv
+from .train import Run, in_markdown, open_run, parts_of, pick_device, write_csv
 
 # %% ../nbs/05_evaluate.ipynb #b495c3ed
 def one_vs_rest(metric):
@@ -280,12 +280,12 @@ def predict_run(
 )->'DataFrame':
     "predictions.csv: one row for every test scan of every fold, with the baselines."
     import pandas as pd
-    table, found = same_data(run, data, **kwargs), []
+    device, table, found = pick_device(device), same_data(run, data, **kwargs), []
     classes = run.config['classes']
     folds = [f for f in run.folds() if (table[f'role_{f}'] == 'test').any()]
     for fold in tqdm(folds, 'test', unit='fold', disable=None):
         parts = parts_of(table, fold, classes)
-        model = MediScope.from_pretrained(run.fold_folder(fold)/'model').to(device)
+        model = run.load(fold).to(device)
         said = predict_volumes(model, parts['test'])
         models = {'': said.probability, 'dcg_': said.dcg, 'dcg_temperature_': said.dcg_temperature}
         models |= {f'{name}_': f(parts, model) for name, f in baselines.items()}
@@ -302,6 +302,7 @@ def probabilities(table, classes, name='')->np.ndarray:  # (n, k)
 
 def model_names(table, classes)->dict:  # name → prefix of its columns
     found = [c.removesuffix(f'prob_{classes[0]}') for c in table if c.endswith(f'prob_{classes[0]}')]
+    found = [prefix for prefix in found if all(f'{prefix}prob_{c}' in table for c in classes)]  # a class may be called prob_a
     return {prefix.removesuffix('_') or 'mediscope': prefix for prefix in found}
 
 def plot_roc(ax, models:dict, y):
@@ -319,6 +320,7 @@ def plot_confusion(ax, p, y, classes):
     from sklearn.metrics import confusion_matrix
     sns.heatmap(confusion_matrix(y, p.argmax(1), labels=range(len(classes))), annot=True, fmt='d', cbar=False, cmap='Blues', square=True,
                 xticklabels=classes, yticklabels=classes, ax=ax)
+    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()): label.set_parse_math(False)
     ax.set(xlabel='predicted', ylabel='true', title='confusion matrix of mediscope')
 
 def plot_reliability(ax, models:dict, y, bins=8):
@@ -368,7 +370,7 @@ def confident_errors(table, classes, n=6)->'DataFrame':
 def plot_error(run:Run, row, entry)->'Figure':
     "The slice of a wrongly classified scan through its most salient region, seen by the fold's own model."
     from matplotlib.figure import Figure
-    model = MediScope.from_pretrained(run.fold_folder(row.fold)/'model')
+    model = run.load(str(row.fold))
     x = load_volume(entry)
     with torch.no_grad(): out = model.dcg(x[None])
     smap = refine(out.saliency[:,[model.classes.index(row.predicted)]], STRIDE, x.shape[1:])[0,0]

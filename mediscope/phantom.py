@@ -566,7 +566,9 @@ def write_phantoms(
     if n < 2: raise InputError(f'n is {n}: two scans, one of each class, are the least.')
     if not 0 <= difficulty <= 1: raise InputError(f'difficulty is {difficulty}: it lies between 0 and 1.')
     out = empty_folder(out)
-    part = out.absolute().with_name(f'.{out.absolute().name}.part')  # renamed when it is complete
+    if out.resolve() == Path.cwd(): raise InputError(f'{out}: the current folder; name a new one.')
+    place = out.resolve()  # of a link, where it leads
+    part = place.with_name(f'.{place.name}.part')  # renamed when it is complete
     shutil.rmtree(part, ignore_errors=True)
     for name in ('CT-0', 'CT-23'): (part/name).mkdir(parents=True)
     for i in tqdm(range(n), 'phantoms', disable=None if progress else True):
@@ -575,7 +577,7 @@ def write_phantoms(
         path = part/('CT-0', 'CT-23')[i % 2]/f'study_{i+1:04}.nii.gz'
         save_nifti(path, ph.hu, ph.affine)
         if i % 2: save_nifti(path.with_name(f'study_{i+1:04}_mask.nii.gz'), ph.lesion.astype(np.uint8), ph.affine)
-    part.rename(out)
+    part.rename(place)
     return out
 
 # %% ../nbs/00a_phantom.ipynb #0a0c0002

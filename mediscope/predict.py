@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_prediction', 'to_png', 'data_uri', 'slice_html',
            'sheet', 'as_seen', 'jpeg_uri', 'veil_uri', 'scan_page', 'montage', 'view', 'list_scans', 'stem', 'fitting',
-           'common_folder', 'name_scans', 'shown', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
+           'common_folder', 'name_scans', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
 import base64, gzip, io, json, logging, os, sys
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from .data import InputError, NOT_HU, Prep, Scan, is_dicom, is_nifti, one_line, publish, read_scan, rescale, scans_in, write_nifti
+from .data import InputError, NOT_HU, Prep, Scan, is_dicom, is_nifti, one_line, publish, read_scan, rescale, scans_in, shown, write_nifti
 from .diffusion import Guide, MediScope, Prediction, saliency_map, scanner_saliency
-from .train import write_csv
+from .train import pick_device, write_csv
 
 # %% ../nbs/04a_predict.ipynb #0aacb419
 def show_slice(
@@ -255,10 +255,6 @@ def name_scans(
         if len({n.casefold() for n in names}) == len(names): return names
     return [f'{i:04}-{name}' for i, name in enumerate(names)]
 
-def shown(name:str)->str:
-    "A name that can be written anywhere: not every name of a file is text."
-    return os.fsencode(name).decode(errors='replace')
-
 def predict_scans(
     name,       # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model
     paths,      # SCAN…: files, DICOM folders, or folders of either
@@ -269,7 +265,7 @@ def predict_scans(
 )->tuple:       # (table of predictions, sentences about scans that could not be read)
     "Classify scans; write predictions.csv and, for every scan, a saliency map (NIfTI, scanner space), a picture and a page with a viewer."
     import pandas as pd
-    model, scans, rows, problems = MediScope.from_pretrained(name).to(device), list_scans(paths), [], []
+    model, scans, rows, problems = MediScope.from_pretrained(name).to(pick_device(device)), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
     root = common_folder(scans)  # where it lies is nobody's business
@@ -312,6 +308,7 @@ def export_onnx(
     `denoiser.onnx` (y_t, t, the fields of `Guide` → logits of the label at every point) and `config.json` for ONNX Runtime."""
     if missing := [n for n in ('onnx', 'onnxscript') if not find_spec(n)]: raise InputError(f"{', '.join(missing)}: not installed; pip install 'mediscope[onnx]'.")
     model, folder, fields = MediScope.from_pretrained(name), Path(folder), [*Guide._fields]
+    if any((folder/f).exists() for f in ('model.safetensors', 'split.csv')): raise InputError(f'{folder}: holds a checkpoint or a run, whose config.json would be lost; name another folder.')
     def to_grid(saliency):  # a pooling that ONNX has not, one axis after the other
         share = [torch.nn.functional.adaptive_avg_pool1d(torch.eye(n), model.config.points) for n in saliency.shape[2:]]
         return torch.einsum('bkxyz,xp,yq,zr->bkpqr', saliency, *share)

@@ -27,9 +27,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
-from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, assign_roles, digest, find_scans, hold_out,
+from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, assign_roles, digest, find_scans, hold_out, is_text,
                             make_loader, merge_groups, official_roles, prepared, publish, seed_of, sweep, to_device)
-from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, over_processes, processes, require_same_shapes
+from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, hash_of, over_processes, processes, require_same_shapes
 from .diffusion import Config, Guide, MediScope, diffusion_loss
 
 # %% ../nbs/04_train.ipynb #3f75945d
@@ -49,7 +49,8 @@ def pick_device(name=None)->torch.device:
 
 def pick_devices(names=None)->list:
     "The devices asked for, separated by commas, else all GPUs that work, else the CPU."
-    if names: return [pick_device(n.strip()) for n in str(names).split(',') if n.strip()]
+    if names and (named := [n.strip() for n in str(names).split(',') if n.strip()]): return [pick_device(n) for n in named]
+    if names: raise InputError(f'--device {names}: names no device; choose one, for instance cpu.')
     gpus = [torch.device('cuda', i) for i in range(torch.cuda.device_count()) if works(f'cuda:{i}')]
     return gpus or [pick_device()]
 
@@ -233,7 +234,7 @@ def fit(
         if state and leads(): run.save(state)
         if leads(): report(run.history)
         progress.set_postfix(loss=f'{train_loss:.3f}', val_nll=f"{row['val_nll']:.3f}")
-    if not run.best: raise RuntimeError(f'{name}: the validation loss was never finite; lower the learning rate.')
+    if not run.best: raise InputError(f'{name}: the validation loss was never finite; lower the learning rate.')
     kept = f'number {run.best_epoch} kept' if run.best_epoch else 'none better than the start'
     if leads(): tqdm.write(f'{name}: {run.history[-1]["epoch"]} epochs, {kept}, validation log loss {run.lowest:.3f}')
     module.load_state_dict(run.best)
@@ -316,21 +317,32 @@ class Run(NamedTuple):
     "A run folder."
     folder: Path
     @property
-    def config(self)->dict: return read_json(self.folder/'config.json', 'restore it, or train with another --out')
+    def config(self)->dict:
+        config = read_json(self.folder/'config.json', 'restore it, or train with another --out', 'hash')
+        if config['hash'] != hash_of(config): raise InputError(f"{self.folder/'config.json'}: not what this run was started with; restore it, or train with another --out.")
+        return config
     @property
     def split(self)->'DataFrame':
         path = self.folder/'split.csv'
         if digest(path.read_bytes().replace(b'\r\n', b'\n')) != self.config['split_hash']: raise InputError(f'{path}: not the split of this run; call the same `mediscope train` again, which restores it.')
         return read_csv(path)
     @property
-    def history(self)->'DataFrame': return read_csv(self.folder/'history.csv')
+    def history(self)->'DataFrame': return read_csv(self.folder/'history.csv', 'fold', 'phase')
     @property
     def data(self)->Path:  # kept apart: absolute paths are nobody else's business
-        return Path(read_json(self.folder/'state/source.json', 'name the data with --data')['data'])
+        return Path(read_json(self.folder/'state/source.json', 'name the data with --data', 'data')['data'])
     def fold_folder(self, fold:str)->Path: return self.folder/'folds'/fold if fold.isdigit() else self.folder
     def folds(self)->list: return [c.removeprefix('role_') for c in self.split if c.startswith('role_')]
     def unfinished(self)->list: return [f for f in self.folds() if not (self.fold_folder(f)/'model/config.json').exists()]
     def done(self)->bool: return (self.folder/'model/config.json').exists()
+    def load(self, fold:str, part='model')->nn.Module:
+        "The model of a fold, or its `dcg`; raises an `InputError` where a checkpoint of another fold or another run lies in its place."
+        folder = self.fold_folder(fold)/part
+        model = (MediScope if part == 'model' else DCG).from_pretrained(folder)
+        config = read_json(folder/'config.json', 'train or copy it again')
+        if (config.get('run'), config.get('fold')) != (self.config['hash'], fold):
+            raise InputError(f'{folder}: a checkpoint of another run, or of another fold; copy the right one, or delete this folder and call the same `mediscope train`.')
+        return model
     def __repr__(self): return f'Run({self.folder.name})'
     def _repr_markdown_(self):
         "Where the training stands: the last epoch of every phase."
@@ -342,14 +354,20 @@ class Run(NamedTuple):
         head = f"**{in_markdown(self.folder.name)}**: {in_markdown(' against '.join(c['classes']))}, {c['n']} scans, {len(self.folds()) - len(self.unfinished())} of {len(self.folds())} models finished"
         return '\n'.join([head, '', '| fold | phase | last epoch | its validation log loss | its validation AUC |', '| --- | --- | --- | --- | --- |', *rows])
 
-def read_json(path:Path, remedy:str)->dict:
-    try: return json.loads(path.read_text())
-    except ValueError as e: raise InputError(f'{path}: damaged ({e}); {remedy}.') from e
+def read_json(path:Path, remedy:str, *keys:str)->dict:
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or not all(k in found for k in keys): raise ValueError(f"expected a dictionary{' with ' + ', '.join(keys) if keys else ''}")
+        return found
+    except (ValueError, RecursionError) as e: raise InputError(f'{path}: damaged ({e}); {remedy}.') from e
 
-def read_csv(path):
+def read_csv(path, *columns:str):
     import pandas as pd
-    try: return pd.read_csv(path, keep_default_na=False, engine='python', dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
+    try:
+        table = pd.read_csv(path, keep_default_na=False, engine='python', dtype={c: str for c in ('path', 'label', 'group', 'content', 'fold')},
                             na_values={'loss': [''], 'val_auc': ['']})
+        if absent := [c for c in columns if c not in table]: raise ValueError(f"no column {' and no column '.join(absent)}")
+        return table
     except ValueError as e: raise InputError(f'{path}: damaged ({e}); delete it.') from e
 
 def write_csv(table, path): publish(Path(path), lambda to: table.to_csv(to, index=False))
@@ -379,7 +397,10 @@ def start_run(out, settings:dict, split, data)->Run:
         if begun(): require_same_settings(run, settings)
         publish(run.folder/'state/source.json', lambda to: to.write_text(json.dumps(dict(data=str(Path(data).resolve())))))
         write_csv(split, run.folder/'split.csv')
-        if not begun(): publish(run.folder/'config.json', lambda to: to.write_text(json.dumps(settings | dict(versions=versions()), indent=1)))
+        if not begun():
+            config = settings | dict(versions=versions())
+            config['hash'] = hash_of(config)
+            publish(run.folder/'config.json', lambda to: to.write_text(json.dumps(config, indent=1)))
         for fold in {*run.folds()} - {*run.unfinished()}: (run.folder/f'state/{fold}-diffusion.safetensors').unlink(missing_ok=True)  # killed just before
     return run
 
@@ -444,7 +465,7 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
     folder, state, s = run.fold_folder(fold), run.folder/'state'/fold, settings['training']
     parts = parts_of(table, fold, model.classes)
     seed = seed_of(s['seed'], *fold.encode())
-    facts = dict(prep=asdict(model.prep), classes=list(model.classes), fold=fold)
+    facts = dict(prep=asdict(model.prep), classes=list(model.classes), run=settings['hash'], fold=fold)
     def phase(name, function, epochs, done):
         resume = Path(f'{state}-{name}.safetensors')
         if (folder/done/'config.json').exists(): return resume.unlink(missing_ok=True)
@@ -458,7 +479,7 @@ def train_fold(run:Run, fold:str, table, settings:dict, model:MediScope, augment
             resume.unlink(missing_ok=True)
         meet()
     phase('dcg', train_dcg, s['epochs_dcg'], 'dcg')
-    model.dcg.load_state_dict(DCG.from_pretrained(folder/'dcg').state_dict())
+    model.dcg.load_state_dict(run.load(fold, 'dcg').state_dict())
     phase('diffusion', train_diffusion, s['epochs_diffusion'], 'model')
 
 def write_history(run:Run, fold:str, phase:str, rows:list):
@@ -468,7 +489,7 @@ def write_history(run:Run, fold:str, phase:str, rows:list):
     path = run.folder/'history.csv'
     with lock(run, 'history'):
         if path.exists():
-            old = read_csv(path)
+            old = read_csv(path, 'fold', 'phase')
             new = pd.concat([old[(old.fold != fold) | (old.phase != phase)], new])
         write_csv(new, path)
 
@@ -551,6 +572,10 @@ def plan(
     about:str='',           # the data in a sentence (source, licence, limits), for the model card and whoever predicts
 )->tuple:                   # (Run, its split with the cache entry of every scan)
     "Prepare the scans and write what a run is made of, its settings and its split; nothing is trained yet."
+    for what, value, fits in (('lr', lr, 0 < lr <= 1), ('seed', seed, 0 <= seed < 2**32), ('batch-size', batch_size, 1 <= batch_size <= 2**16)):
+        if not fits: raise InputError(f'--{what} {value}: take a learning rate above 0 and up to 1, a seed below 2³², a batch of up to 65536 scans.')
+    if not is_text(about): raise InputError('--about: no text in UTF-8; write it again, or set the locale to C.UTF-8.')
+    if Path(data).is_dir() and Path(out).resolve().is_relative_to(Path(data).resolve()): raise InputError(f'{out}: lies in the folder of the data, where it would be taken for a class; name another --out.')
     cohort = find_scans(data, classes)
     prep = default_prep(cohort, shape, spacing)
     config = config or Config(roi=tuple(roi or default_roi(prep.shape)), windows=default_windows(prep))

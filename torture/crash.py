@@ -389,6 +389,12 @@ CHECKPOINTS = [f'folds/{part}/{name}' for part in ('1/dcg', '0/model') for name 
 
 def damaged_runs(runs):
     "The other files of a run half done, cut to nothing or to a half: the same bits, or a sentence that names the file."
+    for name in ('config.json', 'split.csv'):
+        home = runs.home(runs.half)
+        flips(file := home/'run'/name, file.stat().st_size//2)
+        code = runs.call(home)
+        yield 'files of a run, flips', name, runs.wrong(home) if code == 0 else refuses(home, code, file)
+        shutil.rmtree(home)
     for name in ('config.json', 'split.csv', 'history.csv', 'state/source.json', *CHECKPOINTS):
         for part in (0, .5) if runs.long else (.5,)*(name in ('config.json', 'split.csv')):
             home = runs.home(runs.half)

@@ -138,6 +138,9 @@ def nifti_cases(long):
     yield Case('no plain files', 'a pipe', lambda folder: made(os.mkfifo, folder/'pipe.nii.gz'), predict)
     yield Case('no plain files', 'a device', lambda folder: made(lambda p: p.symlink_to('/dev/zero'), folder/'device.nii'), predict)
     yield Case('no plain files', 'a link to itself', lambda folder: made(lambda p: p.symlink_to(p), folder/'loop.nii'), predict)
+    for name in ('list.csv', 'set.npz'):
+        yield Case('no plain files', f'a pipe, {name}', lambda folder, name=name: made(os.mkfifo, folder/name), check)
+        yield Case('no plain files', f'a device, {name}', lambda folder, name=name: made(lambda p: p.symlink_to('/dev/zero'), folder/name), check)
     yield Case('no plain files', 'an empty folder', lambda folder: made(Path.mkdir, folder/'folder.nii'), predict)
     yield Case('no plain files', 'a terabyte of nothing', lambda folder: in_classes(folder, lambda p: sparse(p, 2**40)), check)
 
@@ -198,6 +201,14 @@ def series(change):
         return folder/'series'
     return make
 
+def bare(n):
+    "Twelve slices without an ending, the last one cut to n bytes."
+    def make(folder):
+        (folder/'series').mkdir()
+        for i in range(12): (folder/f'series/IM{i:04}').write_bytes(dicom(i)[:n if i == 11 else None])
+        return folder/'series'
+    return make
+
 def item(raw): return b'\xfe\xff\x00\xe0' + struct.pack('<I', len(raw)) + raw
 def encapsulated(i, syntax, raw):
     "A slice whose voxels are the compressed stream `raw`."
@@ -233,6 +244,8 @@ def dicom_cases(long):
     whole = dicom(5)
     for n in (100, 131, 132, 200, 300, len(whole)-641, len(whole)-100, len(whole)-1):
         yield Case('DICOM, truncated', f'{n} bytes', series(lambda i, n=n: whole[:n] if i == 5 else {}), predict)
+    for n in (0, 100, 131): yield Case('DICOM, truncated', f'the last slice, named without an ending, {n} bytes', bare(n), predict)
+    yield Case('DICOM, mixed', 'a slice by itself in a class folder', lambda folder: in_classes(folder, lambda p: p.with_suffix('.dcm').write_bytes(whole)), check)
     for syntax in ('4.50', '4.57', '4.70', '4.80', '4.90', '4.201', '5'):
         for name, raw in {'garbage': bytes(range(256))*4, 'nothing': b'', 'JPEG header': b'\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\3', 'JPEG 2000 header': b'\xff\x4f\xff\x51\0\x29' + b'\xff'*60}.items():
             yield Case('DICOM, compressed', f'{syntax}: {name}', series(lambda i, s=f'1.2.840.10008.1.2.{syntax}', raw=raw: encapsulated(i, s, raw)), predict)
@@ -325,7 +338,7 @@ def zip_cases(long):
 
 # --- checkpoints: their hash is taken to be right, as a stranger's would be ---
 
-dcg.checkpoint_hash = lambda config, weights: config['hash']
+dcg.hash_of = lambda config, *more: config['hash']
 
 def checkpoint(config=None, weights=None, **arguments):
     "The shipped checkpoint of the phantoms with another file, or with other arguments."
@@ -345,6 +358,10 @@ def checkpoint(config=None, weights=None, **arguments):
         (to/'model.safetensors').write_bytes(raw if weights is None else weights(raw))
         return to
     return make
+
+def piped(model, name):
+    (model/name).unlink(); os.mkfifo(model/name)
+    return model
 
 def lying_header(change):
     "Replace the header of a safetensors file, a dictionary."
@@ -386,6 +403,7 @@ ARGUMENTS = {
 
 def checkpoint_cases(long):
     yield Case('checkpoints', 'plain', checkpoint(), predict_by, odd=True)
+    for name in ('config.json', 'model.safetensors'): yield Case('checkpoints', f'a pipe, {name}', lambda folder, name=name: piped(checkpoint()(folder), name), predict_by)
     for name, weights in WEIGHTS.items(): yield Case('safetensors', name, checkpoint(weights=weights), predict_by)
     for name, config in CONFIGS.items(): yield Case('config.json', name, checkpoint(config=config), predict_by)
     for name, arguments in ARGUMENTS.items(): yield Case('config.json', name, checkpoint(**arguments), predict_by)

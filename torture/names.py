@@ -19,7 +19,7 @@ from mediscope.phantom import write_phantoms
 from mediscope.train import open_run
 from table import show
 
-CLASSES = '<script>window.owned=1</script>', '"\'><img src=x onerror="window.owned=2">'
+CLASSES = '<script>window.owned=1</script>', '"\'><img src=x onerror="window.owned=2">$\\frac{$$'
 FOLDERS = 'plain', '</script><script>window.owned=3</script>', '-->]]><svg onload=window.owned=4>', '{{ 7*7 }}{% raw %}${7*7}', '=HYPERLINK("x","y")'
 PATIENTS = '=1+1', '@SUM(1)', '<b onmouseover=window.owned=5>', 'a,"b', "'; window.owned=6; '"
 ABOUT = '</p></script><script>window.owned=7</script><img src=x onerror=window.owned=8>'
