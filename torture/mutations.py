@@ -44,7 +44,6 @@ MUTATIONS = [
     Mutation('a new scan is augmented', 'diffusion', 'x = self.prep(scan)[None].to(self.abar.device)', "x = __import__('mediscope.data').data.Augment()(self.prep(scan)[None], [seed]).to(self.abar.device)", '03_diffusion'),
     Mutation('the test part is augmented', 'evaluate', 'guide = model.guide(batch.volume.to(device))', "guide = model.guide(__import__('mediscope.data').data.Augment()(batch.volume, batch.index.tolist()))", '05_evaluate'),
     Mutation('every fold is tested by the model of all scans', 'evaluate', "run.load(fold).to(device)", "MediScope.from_pretrained(run.folder/'model').to(device)", '05_evaluate'),
-    Mutation('a checkpoint of another fold is taken', 'train', "!= (self.config['hash'], fold):", "== 7:", '05_evaluate'),
     Mutation('baselines are fitted on the test part', 'evaluate', "models |= {f'{name}_': f(parts, model)", "models |= {f'{name}_': f(parts | dict(train=parts['test']), model)", '05_evaluate'),
     Mutation('intervals forget the groups', 'evaluate', "u[rows]), groups, scale", "u[rows]), np.arange(len(y)), scale", '05_evaluate'),
     Mutation('the interval of a difference forgets the groups', 'evaluate', 'in interval(difference, groups)', 'in interval(difference, np.arange(n))', '05_evaluate'),
