@@ -309,7 +309,8 @@ def plot_roc(ax, models:dict, y):
     "ROC curves of models {name: p (n, k)}; of the last class."
     from sklearn.metrics import roc_curve
     for name, p in models.items():
-        fpr, tpr, _ = roc_curve(y == p.shape[1]-1, p[:,-1])
+        positive = y == p.shape[1]-1
+        fpr, tpr, _ = roc_curve(positive, p[:,-1]) if len(np.unique(positive)) == 2 else ((), (), ())  # one class alone has no curve
         ax.plot(fpr, tpr, label=name, lw=2 if name == 'mediscope' else 1)
     ax.plot([0,1], [0,1], ':', c='grey', lw=1)
     ax.set(xlabel='1 − specificity', ylabel='sensitivity', title='ROC', aspect='equal'); ax.legend(fontsize=8)

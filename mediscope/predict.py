@@ -8,7 +8,7 @@ __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_pred
            'common_folder', 'name_scans', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
-import base64, gzip, io, json, logging, os, sys
+import base64, gzip, io, json, logging, os, sys, warnings
 from importlib.util import find_spec
 from pathlib import Path
 import nibabel as nib
@@ -63,7 +63,9 @@ def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
 
 def to_png(fig, dpi=100)->bytes:
     buffer = io.BytesIO()
-    fig.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph')  # of a name in a script that the font has not: an empty box says it
+        fig.savefig(buffer, format='png', dpi=dpi, facecolor='white')
     return buffer.getvalue()
 
 def data_uri(fig)->str: return 'data:image/png;base64,' + base64.b64encode(to_png(fig)).decode()
@@ -218,18 +220,20 @@ def view(
     return widget
 
 # %% ../nbs/04a_predict.ipynb #e31fae53
-def list_scans(paths, seen=None)->list:
+def list_scans(paths)->list:
     "Scans named by paths: files and DICOM folders as they are, other folders by what they hold; a folder that links lead to once more counts once."
-    found, top, seen = [], seen is None, set() if seen is None else seen
-    for path in map(Path, paths):
+    found, seen, ahead = [], set(), [*map(Path, paths)][::-1]
+    while ahead:
+        path = ahead.pop()
         if not path.is_dir(): found.append(path); continue
         if path.resolve() in seen: continue
         seen.add(path.resolve())
+        if not os.access(path, os.R_OK | os.X_OK): found.append(path); continue  # for `read_scan` to say so
         inside = sorted(scans_in(path), key=Path.is_symlink)
         loose = [f for f in path.iterdir() if f.is_file() and not f.name.startswith('.') and not is_nifti(f)]
         if any(map(is_dicom, loose)) or loose and not inside: found.append(path)  # the slices of a DICOM series
-        found += list_scans(inside, seen)  # class folders, patients, series
-    if top and not found: raise InputError(f'{paths[0]}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
+        ahead += inside[::-1]  # class folders, patients, series
+    if not found: raise InputError(f'{paths[0]}: no scan in this folder; name NIfTI files, DICOM folders, or a folder of either.')
     return found
 
 def stem(path)->str: return os.path.basename(os.path.abspath(path)).replace('#', '-').removesuffix('.gz').removesuffix('.nii')
@@ -267,6 +271,9 @@ def predict_scans(
     import pandas as pd
     model, scans, rows, problems = MediScope.from_pretrained(name).to(pick_device(device)), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
+    if above := [p for p in map(Path, paths) if p.is_dir() and Path(out).resolve().is_relative_to(p.resolve())]: raise InputError(
+        f'{out}: lies in {above[0]}, where its maps would be taken for scans; name a folder elsewhere.')
+    if over := [s for s in scans if s.resolve().parent == Path(out).resolve()]: raise InputError(f'{out}: holds {over[0].name}, which a map could replace; name another folder.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
     root = common_folder(scans)  # where it lies is nobody's business
     for path, called in zip(tqdm(scans, 'predict', unit='scan', disable=None), name_scans(scans, paths)):
@@ -297,8 +304,10 @@ def write_onnx(path, module, function, inputs:dict, outputs:list):
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)  # it tells of torchvision, which is not needed
     names, values = [*inputs], tuple(inputs.values())
     batch = torch.export.Dim('batch', max=4096)
-    publish(path, lambda to: torch.onnx.export(Traced(module, function).eval(), values, to, dynamo=True, external_data=False, verbose=False, opset_version=20,
-        input_names=names, output_names=outputs, dynamic_shapes=dict(inputs=tuple({0: batch} for _ in names))))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch warns of its own calls
+        publish(path, lambda to: torch.onnx.export(Traced(module, function).eval(), values, to, dynamo=True, external_data=False, verbose=False, opset_version=20,
+            input_names=names, output_names=outputs, dynamic_shapes=dict(inputs=tuple({0: batch} for _ in names))))
 
 def export_onnx(
     name,   # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model

@@ -254,6 +254,24 @@ def signals(runs):
         shutil.rmtree(home)
     yield from several_devices(runs)
 
+def preparing(runs):
+    "Scans of full size in the threads of a command that is stopped, or finds its cache full: Python must not end before them, it would abort."
+    if not runs.long: return  # `00_data` asserts that it waits
+    data = write_phantoms(runs.work/'large', n=12, progress=False)
+    for i in range(24):
+        home, (number, code) = runs.home(), ((signal.SIGTERM, 143), (signal.SIGINT, 130))[i % 2]
+        child = started(home, '-m', 'mediscope.cli', 'check', data)
+        while not any((home/'cache').glob('*.npy')) and child.poll() is None: time.sleep(.01)
+        time.sleep(runs.random.uniform(0, .2))
+        os.kill(child.pid, number)
+        yield 'preparing', number.name, refuses(home, end(child.pid), 'interrupted', expected=code)
+        shutil.rmtree(home)
+    for _ in range(6 if MOUNTS else 0):
+        home = runs.home()
+        mount('-t', 'tmpfs', '-o', 'size=4k', 'none', home/'cache')
+        try: yield 'preparing', 'disk full', refuses(home, end(started(home, '-m', 'mediscope.cli', 'check', data).pid), home/'cache', 'the disk is full')
+        finally: unmount(home/'cache')
+
 def several_devices(runs):
     "A run on two devices, of which the first process, or one that it started, is taken away."
     for name, number, code in (('the first process', signal.SIGTERM, 143), ('the first process', signal.SIGKILL, -9), ('a worker', signal.SIGKILL, 2)):
@@ -417,7 +435,7 @@ def damaged_checkpoints(runs):
             shutil.rmtree(home)
 
 
-FAMILIES = kills, kills_at_files, signals, full_disks, read_only, damaged_caches, together, clocks, damaged_states, damaged_runs, damaged_checkpoints
+FAMILIES = kills, kills_at_files, signals, preparing, full_disks, read_only, damaged_caches, together, clocks, damaged_states, damaged_runs, damaged_checkpoints
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

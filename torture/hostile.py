@@ -241,6 +241,7 @@ def dicom_cases(long):
     for name, fields in ONE.items(): yield Case('DICOM, mixed', name, series(lambda i, fields=fields: fields if i == 5 else {}), predict)
     yield Case('DICOM, mixed', 'a slice is missing', lambda folder: made(lambda p: (p/'05.dcm').unlink(), series(lambda i: {})(folder)), predict)
     yield Case('DICOM, mixed', 'a pipe', lambda folder: made(lambda p: os.mkfifo(p/'pipe'), series(lambda i: {})(folder)), predict)
+    yield Case('DICOM, mixed', 'a NIfTI file', lambda folder: in_classes(folder, lambda p: (series(lambda i: {})(p.parent)/p.name).write_bytes(nifti())), check)
     whole = dicom(5)
     for n in (100, 131, 132, 200, 300, len(whole)-641, len(whole)-100, len(whole)-1):
         yield Case('DICOM, truncated', f'{n} bytes', series(lambda i, n=n: whole[:n] if i == 5 else {}), predict)
@@ -279,7 +280,7 @@ def npz_cases(long):
               'no axes': npy((), body=b'x'), 'colours': npy((4,9,9,9,3), body=bytes(8748)), 'complex': npy((4,9,9,9), '<c8', bytes(23328)), 'text': npy((4,9,9,9), '<U1', bytes(11664)), 'a record': npy((4,9,9,9), [('a','|u1')], bytes(2916)),
               'NaN': npy((4,9,9,9), '<f4', b'\xff'*11664), 'code as header': npy((), header='__import__("pathlib").Path("trapped").touch()'), 'deep header': npy((), header='('*9000), 'long header': npy((), header='{' + '1,'*30000 + '}'),
               'version 9': b'\x93NUMPY\x09\0', 'missing': None}
-    labels = {'a pickle': trap, '10⁹ labels': npy((10**9,)), 'two labels each': npy((4,2), body=bytes(8)), 'long names': npy((4,), '<U9999999'), 'missing': None}
+    labels = {'a pickle': trap, '10⁹ labels': npy((10**9,)), 'two labels each': npy((4,2), body=bytes(8)), 'long names': npy((4,), '<U9999999'), 'empty names': npy((4,), '<U1', bytes(16)), 'missing': None}
     for name, raw in images.items(): yield Case('npz', f'images: {name}', lambda folder, raw=raw: written('set.npz', npz(train_images=raw))(folder), check)
     for name, raw in labels.items(): yield Case('npz', f'labels: {name}', lambda folder, raw=raw: written('set.npz', npz(val_labels=raw))(folder), check)
     whole = npz()
@@ -301,6 +302,7 @@ def csv_cases(long):
               'folders': head + b'.,x\n/,y\n', 'a long path': head + b'a'*10**5 + b',x\nb,y\n', 'an open quote': head + b'"a.nii,x\n'*9, 'more fields': head + b'a,b.nii,x\nc,d.nii,y\n', 'fewer fields': head + b'a.nii\nb.nii,y\n',
               'the same column twice': b'path,path,label\na.nii,b.nii,x\n', 'two columns of patients': b'path,label,patient,PatientID\na.nii,x,1,2\nb.nii,y,2,1\n', 'terminal codes in a column': b'path,label,\x1b[2J\na.nii,x,1\nb.nii,y,2\n', '10⁴ columns': b','.join(b'c%d' % i for i in range(10**4)) + b'\n', 'binary': bytes(range(256))*99, 'a long field': head + b'a.nii,' + b'x'*10**6 + b'\n',
               'terminal codes': head + b'\x1b[2Ja.nii,x\n\x1b]0;hi\x07b.nii,y\n', 'new lines': head + b'"a\n.nii","x\n"\nb.nii,y\n', 'members of no archive': head + b'x.npz#train/0,x\nlist.csv.npz#val/-1,y\n', '2·10⁶ rows': head + b'a.nii,x\n'*(2*10**6),
+              'a patient of 50 MB': b'path,label,patient\na.nii,x,1\nb.nii,y,' + b'p'*(50*2**20) + b'\n', 'a class of 50 MB': head + b'a.nii,x\nb.nii,' + b'y'*(50*2**20) + b'\n', 'classes that look the same': head + 'a.nii,ä\nb.nii,a\u0308\nc.nii,ä \n'.encode(),
               '300 MB': head + b'x'*(300*2**20) if long else head + b'a.nii,x\n'*(33*2**20)}
     for name, raw in tables.items(): yield Case('CSV', name, written('list.csv', raw), check)
     rows = 10**5 if long else 10**4

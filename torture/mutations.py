@@ -61,9 +61,14 @@ MUTATIONS = [
     Mutation('every epoch augments alike', 'train', 'return [seed_of(seed, epoch, i) for', 'return [seed_of(seed, 0, i) for', '04_train'),
     Mutation('a checkpoint may have another hash', 'dcg', "if config['hash'] != hash_of(config, raw): raise", "if False: raise", '01_dcg'),
     Mutation('the hash of a checkpoint forgets its settings', 'dcg', "{k: v for k, v in config.items() if k != 'hash'}", "{}", '01_dcg'),
+    Mutation('a checkpoint of another fold is taken', 'train', "!= (self.config['hash'], fold):", "== 7:", '05_evaluate'),
+    Mutation('the settings of a run may be altered', 'train', "if config['hash'] != hash_of(config): raise", "if False: raise", '05_evaluate'),
+    Mutation('the twins of an official split are not looked for', 'data', "transform('nunique') > 1)", "transform('nunique') > 9)", '00_data'),
+    Mutation('a class may have no training scan', 'data', 'if untaught: raise', 'if False: raise', '00_data'),
+    Mutation('a file that changed while it was read is taken', 'data', 'if cache_entry(path, prep, folder, limit_mb) != entry: raise', 'if False: raise', '00_data'),
     Mutation('the DCG is not frozen in phase 2', 'diffusion', 'self.dcg.requires_grad_(False)', 'pass', '03_diffusion'),
 ]
-LAST = {'03_diffusion': '479b1105', '04_train': '6d1e5c04', '05_evaluate': '22326217'}  # what comes after these cells tests killing, sharing and uploading
+LAST = {'03_diffusion': '479b1105', '04_train': '6d1e5c04', '05_evaluate': '5f01d5ab'}  # what comes after these cells tests killing, sharing and uploading
 SKIPPED = 'e48a94c5', '323420a1'                                                     # a toy that is trained for a minute
 QUICK = 'the draws ignore the seed', 'the AUC is that of the other class', 'the split ignores patients', 'the map is noised a step too little'
 

@@ -49,6 +49,13 @@ def big_endian(scan, to):
 def changed(f, **fields):
     "Other voxels, or another place."
     return lambda scan, to: wrote(to, '.nii.gz', lambda p: write_nifti(p, f(scan.hu.astype(np.float32)), scan._replace(**fields)))
+def forgotten(codes):
+    "The voxels in another order, and a header that does not say so."
+    def write(scan, to):
+        turned(codes)(scan, to)
+        voxels = np.asarray(nib.load(to.with_name(f'{to.name}.nii.gz')).dataobj)
+        return wrote(to, '.nii.gz', lambda p: nib.save(nib.Nifti1Image(voxels, np.diag([*scan.spacing, 1])), p))
+    return write
 def wrote(to, ending, write):
     path = to.with_name(to.name + ending)
     write(path)
@@ -69,6 +76,7 @@ TWINS = [
     Twin('almost the same', 'one voxel', changed(lambda hu: np.where(np.arange(hu.size).reshape(hu.shape) == hu.size//2, 399, hu)), 'noted'),
     Twin('almost the same', '20 HU brighter', changed(lambda hu: hu + 20), ''),
     *[Twin('almost the same', f'mirrored, {name}', changed(lambda hu, axis=axis: np.flip(hu, axis).copy()), 'noted') for axis, name in enumerate(('left-right', 'front-back', 'foot-head'))],
+    *[Twin('almost the same', f'{codes}, which the header forgot', forgotten(codes), 'noted') for codes in ('LPS', 'LAS', 'SPL', 'AIR')],
     Twin('almost the same', 'without a slice', changed(lambda hu: hu[:,:,1:]), ''),
     Twin('almost the same', 'moved by a voxel', changed(lambda hu: np.roll(hu, 1, 0)), ''),
 ]
