@@ -64,7 +64,7 @@ def plot_prediction(prediction:Prediction, roi:tuple, title='')->'Figure':
 def to_png(fig, dpi=100)->bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Glyph')  # of a name in a script that the font has not: an empty box says it
+        warnings.filterwarnings('ignore', 'Glyph|constrained_layout')  # names in a script that the font has not, or too long: the picture shows it
         fig.savefig(buffer, format='png', dpi=dpi, facecolor='white')
     return buffer.getvalue()
 
