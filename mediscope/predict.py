@@ -271,9 +271,10 @@ def predict_scans(
     import pandas as pd
     model, scans, rows, problems = MediScope.from_pretrained(name).to(pick_device(device)), list_scans(paths), [], []
     if (Path(out)/'predictions.csv').exists(): raise InputError(f'{out}: holds older predictions; name another folder, or remove it first.')
-    if above := [p for p in map(Path, paths) if p.is_dir() and Path(out).resolve().is_relative_to(p.resolve())]: raise InputError(
+    place = Path(os.path.realpath(out))
+    if above := [p for p in map(Path, paths) if p.is_dir() and place.is_relative_to(p.resolve())]: raise InputError(
         f'{out}: lies in {above[0]}, where its maps would be taken for scans; name a folder elsewhere.')
-    if over := [s for s in scans if s.resolve().parent == Path(out).resolve()]: raise InputError(f'{out}: holds {over[0].name}, which a map could replace; name another folder.')
+    if over := [s for s in scans if Path(os.path.realpath(s.parent)) == place]: raise InputError(f'{out}: holds {over[0].name}, which a map could replace; name another folder.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
     root = common_folder(scans)  # where it lies is nobody's business
     for path, called in zip(tqdm(scans, 'predict', unit='scan', disable=None), name_scans(scans, paths)):

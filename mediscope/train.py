@@ -575,7 +575,7 @@ def plan(
     for what, value, fits in (('lr', lr, 0 < lr <= 1), ('seed', seed, 0 <= seed < 2**32), ('batch-size', batch_size, 1 <= batch_size <= 2**16)):
         if not fits: raise InputError(f'--{what} {value}: take a learning rate above 0 and up to 1, a seed below 2³², a batch of up to 65536 scans.')
     if not is_text(about): raise InputError('--about: no text in UTF-8; write it again, or set the locale to C.UTF-8.')
-    if Path(data).is_dir() and Path(out).resolve().is_relative_to(Path(data).resolve()): raise InputError(f'{out}: lies in the folder of the data, where it would be taken for a class; name another --out.')
+    if Path(data).is_dir() and Path(os.path.realpath(out)).is_relative_to(Path(data).resolve()): raise InputError(f'{out}: lies in the folder of the data, where it would be taken for a class; name another --out.')
     cohort = find_scans(data, classes)
     prep = default_prep(cohort, shape, spacing)
     config = config or Config(roi=tuple(roi or default_roi(prep.shape)), windows=default_windows(prep))
