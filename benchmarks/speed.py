@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import torch
 from bench import COMMIT, ROOT, write_json
 from mediscope.data import Augment, Prep, Scan, Volumes, alike, find_scans, make_loader, prepare_scans, publish, read_scan, write_entry, write_nifti
@@ -290,12 +291,13 @@ def preparing(n):
 
 
 def comparing(n):
-    "The search of a check for scans that are nearly the same, among n of them."
+    "The search for scans that are nearly the same, among n of them."
     rng, place = np.random.default_rng(0), folder()/f'to-compare-{n}'
     place.mkdir()
     paths = [place/f'{i}.npy' for i in range(n)]
     for path in paths: write_entry(path, ndimage.zoom(rng.random((4, 4, 2), np.float32), 8, order=1).astype(np.float16), '0'*32)
-    return lambda: alike(paths)
+    table = pd.DataFrame(dict(path=[p.name for p in paths], entry=paths))
+    return lambda: alike(table, Prep.window)
 
 
 def epoch_of(n):

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'MAX_NAME', 'PATIENT', 'CACHE_FORMAT', 'VAL_SHARE',
-           'BOTH_SIDES', 'NOT_HU', 'MAX_PAIRS', 'ALIKE', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL', 'MOSMED_BYTES',
-           'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'shown', 'is_text', 'plural', 'InputError', 'Scan',
-           'require_size', 'require_bytes', 'to_scan', 'Voxels', 'nifti_image', 'is_nifti', 'is_mask', 'unpacker',
-           'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes', 'heights', 'require_stack',
-           'scan_below', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'reading', 'read_scan', 'write_nifti',
-           'rescale', 'filter_matrix', 'in_blocks', 'along_axis', 'along_axes', 'resample', 'filtered', 'Prep',
-           'to_scan_grid', 'Cohort', 'scans_in', 'no_scans', 'index_folder', 'index_csv', 'unused_columns', 'index_npz',
-           'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature', 'cache_folder',
-           'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of', 'cached_volume', 'load_volume',
-           'prepare_scans', 'prepared', 'merge_groups', 'group_folds', 'hold_out', 'require_groups', 'assign_roles',
-           'archived', 'official_roles', 'alike', 'Check', 'check_scans', 'seed_of', 'per_scan', 'to_device',
-           'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
+           'BOTH_SIDES', 'ALIKE', 'SIDE', 'NOT_HU', 'MAX_PAIRS', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL',
+           'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'shown', 'is_text', 'plural', 'InputError',
+           'Scan', 'require_size', 'require_bytes', 'to_scan', 'Voxels', 'nifti_image', 'is_nifti', 'is_mask',
+           'unpacker', 'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes', 'heights',
+           'require_stack', 'scan_below', 'read_dicom', 'npy_claim', 'npz_images', 'read_npz', 'reading', 'read_scan',
+           'write_nifti', 'rescale', 'filter_matrix', 'in_blocks', 'along_axis', 'along_axes', 'resample', 'filtered',
+           'Prep', 'to_scan_grid', 'Cohort', 'scans_in', 'no_scans', 'index_folder', 'index_csv', 'unused_columns',
+           'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature',
+           'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of', 'cached_volume',
+           'load_volume', 'prepare_scans', 'prepared', 'merge_groups', 'group_folds', 'hold_out', 'require_groups',
+           'assign_roles', 'archived', 'official_roles', 'alike', 'Check', 'check_scans', 'seed_of', 'per_scan',
+           'to_device', 'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
+           'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, unicodedata, zipfile, zlib
@@ -687,14 +688,15 @@ def prepared(cohort, prep, **kwargs)->'DataFrame':
 def merge_groups(
     groups,   # (n,) names
     contents, # (n,) hashes
+    pairs=(), # (i, j) of rows that are one scan, of `alike`
 )->np.ndarray: # (n,) numbers
-    "Groups that share identical content become one: the connected components of 'same group or same content'."
+    "Groups that share a scan become one: the connected components of 'same group, same content, or a pair'."
     import pandas as pd
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     g, c = (pd.factorize(pd.Series(v).astype(str), sort=True)[0] for v in (groups, contents))
-    n = g.max() + 1
-    links = coo_array((np.ones(len(g)), (g, c + n)), shape=(n + c.max() + 1,)*2)
+    (i, j), n = np.array(pairs, int).reshape(-1, 2).T, g.max() + 1
+    links = coo_array((np.ones(len(g) + len(i)), (np.r_[g, g[i]], np.r_[c + n, g[j]])), shape=(n + c.max() + 1,)*2)
     return connected_components(links, directed=False)[1][g]
 
 def group_folds(labels, groups, folds:int, seed:int):
@@ -739,14 +741,14 @@ def assign_roles(
     return roles
 
 # %% ../nbs/00_data.ipynb #31d820db
-BOTH_SIDES = '{}: the same scan on both sides of the official split; remove one, or correct the column split.'
+BOTH_SIDES = '{}: {} on both sides of the official split; remove one, or correct the column split.'
 
 def archived(table)->np.ndarray: # (n,) bool
     "Which scans are on the side of the split where their archive has them."
     return np.array([f'.npz#{split}/' in path for path, split in zip(table.path, table.split)], bool)
 
-def official_roles(table, seed=0)->np.ndarray:  # (n, 1) of 'train', 'val', 'test'
-    "The roles that the column split gives."
+def official_roles(table, seed=0, pairs=())->np.ndarray:  # (n, 1) of 'train', 'val', 'test'
+    "The roles that the column split gives; `pairs` of rows that are one scan, of `alike`, must not be apart."
     roles = table.split.to_numpy().astype('<U5')
     for role in ('train', 'test'):
         if role not in roles: raise InputError(f'the column split names no {role} scans; add them, or drop the column.')
@@ -755,38 +757,45 @@ def official_roles(table, seed=0)->np.ndarray:  # (n, 1) of 'train', 'val', 'tes
     leaks = table.groupby('group').split.nunique()
     if (leaks > 1).any(): raise InputError(f'patient {leaks.idxmax()} is on both sides of the official split; correct the column split.')
     twins = table.content[(table.groupby('content').split.transform('nunique') > 1) & ~archived(table)]
-    if len(twins): raise InputError(BOTH_SIDES.format(', '.join(table.path[table.content == twins.iloc[0]])))
+    if len(twins): raise InputError(BOTH_SIDES.format(', '.join(table.path[table.content == twins.iloc[0]]), 'the same scan'))
+    apart = [f'{table.path.iat[i]}, {table.path.iat[j]}' for i, j in pairs if roles[i] != roles[j]]
+    if apart: raise InputError(BOTH_SIDES.format(apart[0], 'nearly the same scan, perhaps mirrored or turned,'))
     if 'val' not in roles:
         train = np.flatnonzero(roles == 'train')
-        labels, groups = table.label.to_numpy()[train], merge_groups(table.group, table.content)[train]
+        labels, groups = table.label.to_numpy()[train], merge_groups(table.group, table.content, pairs)[train]
         fewest = {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
         if min(fewest.values()) < 2: raise InputError(f'class {min(fewest, key=fewest.get)}: the column split leaves one patient (group) for training and validation; add scans, or name the val scans.')
         roles[train[hold_out(labels, groups, VAL_SHARE, seed)]] = 'val'
     return roles[:,None]
 
-# %% ../nbs/00_data.ipynb #cb4ac477
-NOT_HU = '{}: no voxel below 0, so these are hardly Hounsfield units (air has -1000); export it with rescale slope and intercept.'
+# %% ../nbs/00_data.ipynb #a11ce001
+ALIKE = 5   # HU: root mean square difference of two thumbnails
+SIDE = 16   # voxels of a thumbnail
 
-MAX_PAIRS = 20  # that are named
-ALIKE = 5/4095  # root mean square difference of two thumbnails, in units of a window of 4095 HU
-
-def alike(entries)->list:  # of (i, j), i < j
-    "Scans that are nearly one, perhaps mirrored or turned: pairs whose prepared volumes, cubes, are the same as thumbnails."
+def alike(
+    table,        # with the columns path and entry
+    window:tuple, # (low, high) HU of the prepared volumes
+)->list:          # of pairs of rows (i, j), i < j
+    "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for in an archive, whose masks resemble each other."
     from itertools import permutations, product
     from scipy.spatial import cKDTree
-    if not len(entries): return []
-    small = torch.stack([F.avg_pool3d(load_volume(e)[None], 4)[0,0] for e in entries])
+    if not len(table) or '.npz#' in table.path.iat[0]: return []
+    small = torch.stack([F.adaptive_avg_pool3d(load_volume(e), SIDE)[0] for e in table.entry])*(window[1] - window[0])
     at = (small.flatten(1).std(1) > 2*ALIKE).nonzero()[:,0].tolist()  # volumes of one value are all alike
     if not at: return []
-    small, block = small[at], [max(n//2, 1) for n in small.shape[1:]]
-    coarse = lambda v: F.avg_pool3d(v[:,None], block).flatten(1)*math.prod(block)**.5  # orthogonal: no pair is further apart in it
-    tree, distance, found = cKDTree(coarse(small)), ALIKE*small[0].numel()**.5, set()
+    small = small[at]
+    coarse = lambda v: F.avg_pool3d(v[:,None], SIDE//2).flatten(1)*(SIDE//2)**1.5  # orthogonal: no pair is further apart in it
+    tree, distance, found = cKDTree(coarse(small)), ALIKE*SIDE**1.5, set()
     for order, mirrored in product(permutations((1, 2, 3)), product((False, True), repeat=3)):
         other = small.permute(0, *order).flip([axis for axis, flip in zip((1, 2, 3), mirrored) if flip])
         for i, near in enumerate(tree.query_ball_point(coarse(other), 1.001*distance)):
             found |= {(at[i], at[j]) for j in near if i < j and (small[j] - other[i]).norm() < distance}
     return sorted(found)
 
+# %% ../nbs/00_data.ipynb #cb4ac477
+NOT_HU = '{}: no voxel below 0, so these are hardly Hounsfield units (air has -1000); export it with rescale slope and intercept.'
+
+MAX_PAIRS = 20  # that are named
 class Check(NamedTuple):
     "What a look at every scan of a data set found."
     problems: list # sentences: what should be mended before a training
@@ -809,7 +818,7 @@ def check_scans(data, classes=None, **kwargs)->Check:
     for _, same in table.groupby('content'):
         names = ', '.join(same.path)
         if same.label.nunique() > 1: problems.append(f'{names}: the same scan with different labels; correct or remove one.')
-        elif same.split.nunique() > 1: (notes if archived(same).all() else problems).append(BOTH_SIDES.format(names))
+        elif same.split.nunique() > 1: (notes if archived(same).all() else problems).append(BOTH_SIDES.format(names, 'the same scan'))
         elif len(same) > 1: notes.append(f'{names}: the same scan {len(same)} times; they will share a fold.')
     mixed = table.groupby('group').label.nunique()
     if (mixed > 1).any(): notes.append(f"{plural((mixed > 1).sum(), 'group')} with scans of several classes; each stays in one fold.")
@@ -818,14 +827,15 @@ def check_scans(data, classes=None, **kwargs)->Check:
         water = rescale(torch.zeros(()), prep.window).half().item()
         notes += [NOT_HU.format(path) for path, entry in zip(table.path, table.entry) if load_volume(entry).min() >= water]
     group, content = table.group.to_numpy(), table.content.to_numpy()
-    pairs = [] if archive else [(i, j) for i, j in alike(table.entry) if group[i] != group[j] and content[i] != content[j]]
-    notes += [f'{table.path.iat[i]}, {table.path.iat[j]}: nearly the same, perhaps mirrored or turned; if they show one patient, say so in the column patient of a CSV.' for i, j in pairs[:MAX_PAIRS]]
-    if len(pairs) > MAX_PAIRS: notes.append(f"Nearly the same, too: {plural(len(pairs) - MAX_PAIRS, 'more pair')}.")
+    pairs = alike(table, prep.window)
+    unknown = [(i, j) for i, j in pairs if group[i] != group[j] and content[i] != content[j]]
+    notes += [f'{table.path.iat[i]}, {table.path.iat[j]}: nearly the same, perhaps mirrored or turned; they share a fold if they are as near in training. If they show one patient, say so in the column patient of a CSV.' for i, j in unknown[:MAX_PAIRS]]
+    if len(unknown) > MAX_PAIRS: notes.append(f"Nearly the same, too: {plural(len(unknown) - MAX_PAIRS, 'more pair')}.")
     fewest = table.groupby('label').group.nunique()
     if not official and len(fewest) and fewest.min() < 3:
         problems.append(f'class {fewest.idxmin()}: {plural(fewest.min(), "group")}; add scans: training, validation and test need one each.')
     elif official and not (unreadable or problems):
-        try: official_roles(table)
+        try: official_roles(table, pairs=pairs)
         except InputError as e: problems += e.problems
     elif not official and len(fewest): notes.append(f'Enough for --folds {min(10, fewest.min())}{" and more" if fewest.min() > 10 else ""}.')
     return Check([*problems, *unreadable], [*map(one_line, notes)])

@@ -27,7 +27,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
-from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, assign_roles, digest, find_scans, hold_out, is_text,
+from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, alike, assign_roles, digest, find_scans, hold_out, is_text,
                             make_loader, merge_groups, official_roles, prepared, publish, seed_of, sweep, to_device)
 from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, hash_of, over_processes, processes, require_same_shapes
 from .diffusion import Config, Guide, MediScope, diffusion_loss
@@ -446,11 +446,17 @@ def default_windows(prep:Prep)->tuple:
     return (1/24,1/12,1/6,1/3) if is_crop(prep) else ()
 
 # %% ../nbs/04_train.ipynb #f2e38a2d
-def plan_split(table, folds:int, seed:int)->'DataFrame':
+def plan_split(
+    table,        # of `prepared`
+    folds:int,
+    seed:int,
+    window:tuple, # (low, high) HU of the prepared volumes
+)->'DataFrame':
     "The table with group numbers and a column role_<fold> for every model that will be trained."
-    groups = merge_groups(table.group, table.content)
+    pairs = alike(table, window)
+    groups = merge_groups(table.group, table.content, pairs)
     official = (table.split != '').all()
-    roles = official_roles(table, seed) if official else assign_roles(table.label, groups, folds, seed)
+    roles = official_roles(table, seed, pairs) if official else assign_roles(table.label, groups, folds, seed)
     columns = {f'role_{i if roles.shape[1] > 1 else "all"}': roles[:,i] for i in range(roles.shape[1])}
     if roles.shape[1] > 1: columns['role_all'] = np.where(hold_out(table.label.to_numpy(), groups, VAL_SHARE, seed), 'val', 'train')
     return table[['path', 'label', 'group', 'content']].assign(**columns)
@@ -584,7 +590,7 @@ def plan(
     if init: start_from(model, init)
     table = prepared(cohort, prep, limit_mb=limit_mb)
     if init: require_unseen(init, cohort, limit_mb=limit_mb)
-    split = plan_split(table, folds, seed)
+    split = plan_split(table, folds, seed, prep.window)
     training = dict(folds=folds, epochs_dcg=epochs_dcg, epochs_diffusion=epochs_diffusion, batch_size=batch_size, lr=lr, seed=seed)
     origin = dict(init=Path(init).name, init_hash=digest((find_checkpoint(init)/'model.safetensors').read_bytes())) if init else dict(init=None)
     settings = dict(classes=list(cohort.classes), about=about, architecture=asdict(config), prep=asdict(prep), augment=asdict(augment), training=training, **origin,

@@ -24,8 +24,10 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     Mutation('the split ignores patients', 'data', 'for v in (groups, contents))', 'for v in (contents, contents))', '00_data'),
     Mutation('the split ignores identical content', 'data', 'for v in (groups, contents))', 'for v in (groups, groups))', '00_data'),
-    Mutation('a run splits without looking at the content', 'train', 'groups = merge_groups(table.group, table.content)\n    official', 'groups = merge_groups(table.group, table.group)\n    official', 'twins'),
-    Mutation('a run splits without looking at the patients', 'train', 'groups = merge_groups(table.group, table.content)\n    official', 'groups = merge_groups(table.content, table.content)\n    official', 'twins'),
+    Mutation('a run splits without looking at the content', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.group, table.group)', 'twins'),
+    Mutation('a run splits without looking at the patients', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.content, table.content, pairs)', 'twins'),
+    Mutation('a run splits without looking for copies', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.group, table.content)', 'twins'),
+    Mutation('copies may be on both sides of an official split', 'data', 'if apart: raise', 'if False: raise', '00_data'),
     Mutation('the content is the same for every scan', 'data', "return digest(repr(scan.hu.shape).encode(),", "return digest(b'') or (", '00_data'),
     Mutation('the content depends on the type of the numbers', 'data', 'np.rint(seen, out=seen).astype(np.uint16).tobytes())', 'scan.hu.tobytes())', '00_data'),
     Mutation('the cache forgets the settings', 'data', "repr(prep).encode(), bytes([CACHE_FORMAT])", "bytes([CACHE_FORMAT])", '00_data'),
