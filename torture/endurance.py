@@ -20,7 +20,8 @@ from mediscope.phantom import write_phantoms
 
 SMALL = dict(shape=(32,32,16), folds=1, batch_size=1, device='cpu', config=Config(widths=(8,16,24), embed=24, roi=(8,8,8), regions=2, latent=8))
 FLAT = .1  # kB a step or a prediction that memory may grow, beyond what chance allows
-ROW = 1.   # kB a scan that `mediscope predict` may grow, as its table does, and a few predictions while they warm up
+WARM = 1.  # kB a prediction, while a few warm up
+ROW = 1.5  # kB a scan that `mediscope predict` may grow: a row of its table takes 1.1
 LOST = []
 
 
@@ -109,7 +110,7 @@ def one_process(data, home, steps, predictions):
     run, at, memory, phases = train_many(data, home/'runs', steps)
     row(f'{at[-1]} steps of training, memory a step', *flat(at, memory, phases, enough=1000))
     at, memory = predict_many(MediScope.from_pretrained(run.folder), files, predictions)
-    row(f'{predictions} predictions, memory a prediction', *flat(at, memory, enough=10, most=FLAT if predictions >= 200 else ROW))
+    row(f'{predictions} predictions, memory a prediction', *flat(at, memory, enough=10, most=FLAT if predictions >= 200 else WARM))
     after = held()
     row('open files left behind', len(after.files - before.files), not after.files - before.files)
     row('threads left behind', after.threads - before.threads, after.threads <= before.threads)
@@ -127,25 +128,30 @@ def command(*args, **environment):
     "A command of mediscope in a process of its own."
     return subprocess.Popen([sys.executable, '-m', 'mediscope.cli', *map(str, args)], env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+def sampled(samples:Path, args)->int:
+    "A command in this process, with its memory in use written before every scan that it answers."
+    import mediscope.predict
+    from mediscope.cli import main
+    write = mediscope.predict.write_nifti
+    with samples.open('w') as out:
+        def sample(*args): print(in_use(), file=out); return write(*args)
+        mediscope.predict.write_nifti = sample
+        return main(args)
+
 def command_line(data, home, run, scans):
     "`mediscope predict` of a folder in which one scan in twenty is broken."
     good, folder = next(data.rglob('*_mask.nii.gz')).with_name('study_0002.nii.gz').read_bytes(), home/'scans'
     folder.mkdir()
     bad = {f'{i:04}.nii.gz' for i in range(7, scans, 20)}
     for i in range(scans): (folder/f'{i:04}.nii.gz').write_bytes(broken(good, i//20) if f'{i:04}.nii.gz' in bad else good)
-    at, memory = [], []
     with open(home/'said', 'w') as out:
-        process = subprocess.Popen([sys.executable, '-m', 'mediscope.cli', 'predict', str(run.folder), str(folder), '--out', str(home/'answers')], stdout=subprocess.DEVNULL, stderr=out)
-        while process.poll() is None:
-            done = len(list((home/'answers').glob('*.html')))
-            if done and process.poll() is None: at.append(done); memory.append(resident(process.pid) if Path(f'/proc/{process.pid}/statm').exists() else memory[-1])
-            time.sleep(.1)
+        process = subprocess.run([sys.executable, __file__, '--sample', home/'memory', 'predict', run.folder, folder, '--out', home/'answers'], stdout=subprocess.DEVNULL, stderr=out)
     rows, said = pd.read_csv(home/'answers/predictions.csv'), [s for s in (home/'said').read_text().splitlines() if '.nii.gz' in s]
     listed = {name for name in bad if sum(name in s for s in said) == 1}
     row(f'predict of {scans} scans, {len(bad)} broken: rows + listed failures', f'{len(rows)} + {len(listed)}', len(rows) == rows.path.nunique() == scans - len(bad) and listed == bad and not {*rows.path} & bad)
     row('its exit code', process.returncode, process.returncode == 1)
-    kept = [i for i, m in enumerate(memory) if m > 0][:-3]  # not the last moments, when it is taken down
-    row('its memory a scan', *flat([at[i] for i in kept], [memory[i] for i in kept], enough=200, most=ROW))
+    memory = [*map(float, (home/'memory').read_text().split())]
+    row('its memory a scan', *flat(range(len(memory)), memory, enough=200, most=ROW))
     same = rows.filter(like='prob_').nunique().max()
     row('different answers for one scan', same - 1, same == 1)
 
@@ -181,6 +187,7 @@ def same_bits(data, home, run, long):
 
 
 def main():
+    if sys.argv[1:2] == ['--sample']: return sampled(Path(sys.argv[2]), sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--long', action='store_true', help='3000 steps, of which the last 2000 are judged, 500 predictions and 500 scans instead of 60, 20 and 40 (minutes)')
     long, start = parser.parse_args().long, time.monotonic()
