@@ -452,14 +452,14 @@ def plan_split(
     seed:int,
     window:tuple, # (low, high) HU of the prepared volumes
 )->'DataFrame':
-    "The table with group numbers and a column role_<fold> for every model that will be trained."
+    "The table with a column role_<fold> for every model that will be trained; of groups that share a scan all have the name of the first."
     pairs = alike(table, window)
     groups = merge_groups(table.group, table.content, pairs)
     official = (table.split != '').all()
     roles = official_roles(table, seed, pairs) if official else assign_roles(table.label, groups, folds, seed)
     columns = {f'role_{i if roles.shape[1] > 1 else "all"}': roles[:,i] for i in range(roles.shape[1])}
     if roles.shape[1] > 1: columns['role_all'] = np.where(hold_out(table.label.to_numpy(), groups, VAL_SHARE, seed), 'val', 'train')
-    return table[['path', 'label', 'group', 'content']].assign(**columns)
+    return table[['path', 'label', 'group', 'content']].assign(group=table.group.groupby(groups).transform('first'), **columns)
 
 def parts_of(table, fold:str, classes)->dict:  # role → Volumes
     "The training, validation and test part of a fold."

@@ -26,6 +26,7 @@ MUTATIONS = [
     Mutation('the split ignores identical content', 'data', 'for v in (groups, contents))', 'for v in (groups, groups))', '00_data'),
     Mutation('a run splits without looking at the content', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.group, table.group)', 'twins'),
     Mutation('a run splits without looking at the patients', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.content, table.content, pairs)', 'twins'),
+    Mutation('copies count as patients of their own in an interval', 'train', ".assign(group=table.group.groupby(groups).transform('first'), **columns)", '.assign(**columns)', 'twins'),
     Mutation('a run splits without looking for copies', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.group, table.content)', 'twins'),
     Mutation('copies may be on both sides of an official split', 'data', 'if apart: raise', 'if False: raise', '00_data'),
     Mutation('the content is the same for every scan', 'data', "return digest(repr(scan.hu.shape).encode(),", "return digest(b'') or (", '00_data'),

@@ -1,7 +1,7 @@
 """Is a scan ever on both sides of a split? `python torture/twins.py [--long]`.
 
 Phantoms get a twin: the same scan under another name, in another orientation, packed, typed or labelled otherwise. The
-twin must be in the part of its original in every fold of every split, or the data set must be refused by a sentence that
+twin must be in the group of its original and in its part in every fold of every split, or the data set must be refused by a sentence that
 names one of the two. So must a twin that has a little noise or was mirrored. Where its axes were exchanged, without a word in the header, `mediscope
 check` must note it; of other changes it is said what was found, and nothing promised. Exit code 0: every promise is kept.
 """
@@ -96,8 +96,8 @@ def together(csv, a, b, seeds)->str:
     try:
         table = prepared(find_scans(csv), PREP)
         for seed in range(seeds):
-            roles = plan_split(table, FOLDS, seed, PREP.window).set_index('path').filter(like='role_')
-            if not roles.loc[a].equals(roles.loc[b]): return 'apart'
+            split = plan_split(table, FOLDS, seed, PREP.window).set_index('path').drop(columns=['label', 'content'])
+            if not split.loc[a].equals(split.loc[b]): return 'apart'  # also for the intervals, which leave out a group at a time
         return 'together'
     except InputError as e: return str(e)
 
