@@ -639,6 +639,8 @@ def train_in_process(i:int, devices:list, data, out, watch, settings:dict, said)
     except (InputError, OSError) as e:
         said.put(e)
         raise SystemExit(2) from e
+    finally:  # what is over is not interrupted, Python would show where
+        for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)
 
 def train_together(data, out, device, watch, settings:dict)->Run:
     "One fold after the other by all processes that torchrun has started, on a GPU each or on the CPU; they need a common folder `out`."

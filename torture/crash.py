@@ -164,7 +164,7 @@ def refuses(home:Path, code, *words, expected=2)->str|None:
     "None if a command ended with one sentence that holds some words, and left nothing half-written in the run; or what went wrong."
     lines = said(home)
     if code != expected: return f'exit code {code}: {last(home)}'
-    if len(lines) != 1: return f'{len(lines)} lines: {lines[:2]}'
+    if len(lines) != 1: return f"{len(lines)} lines: {' | '.join(lines)}"
     if absent := [w for w in words if str(w).lower() not in lines[0].lower()]: return f'does not say {absent[0]}: {lines[0][:300]}'
     if left := temporaries(home/'run'): return f'left {left[0].relative_to(home)}'  # in the cache other threads may be at work
 
