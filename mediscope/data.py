@@ -19,7 +19,7 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'MAX_NAM
            'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
-import hashlib, io, math, os, re, shutil, stat, time, unicodedata, zipfile, zlib
+import hashlib, io, math, os, re, shutil, stat, time, unicodedata, warnings, zipfile, zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -671,10 +671,14 @@ def prepare_scans(
         except InputError as e: return str(e), None
         finally: busy.remove(path)
     parallel = Parallel(n_jobs=jobs or -1, prefer='threads', return_as='generator')
-    try: results = list(tqdm(parallel(delayed(prepare)(p) for p in cohort.table.path), 'prepare', len(cohort.table), unit='scan', disable=None))
+    coming = parallel(delayed(prepare)(p) for p in cohort.table.path)
+    try: results = list(tqdm(coming, 'prepare', len(cohort.table), unit='scan', disable=None))
     finally:  # also by an interrupt or a full disk: a process must not end while its threads calculate, it would abort
         over.append(True)
         while busy: time.sleep(.01)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # joblib tells what was done for nothing
+            coming.close()
     problems = [message for message, content in results if content is None]
     return cohort.table.assign(entry=[r[0] for r in results], content=[r[1] for r in results]), problems
 
