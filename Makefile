@@ -23,14 +23,8 @@ notebook: .venv/dev    ## one notebook, run from top to bottom, with its outputs
 	@$(bin)/nbdev_export && $(bin)/nbdev_clean
 
 torture: .venv/dev .venv/docs    ## hostile files and names, leaks, crashes, twins, statistics, endurance, mutations: the long form (an hour)
-	@$(bin)/python torture/leaks.py
-	@$(bin)/python torture/names.py
-	@$(bin)/python torture/hostile.py --long
-	@$(bin)/python torture/crash.py --long
-	@$(bin)/python torture/twins.py --long
-	@$(bin)/python torture/promises.py --long
-	@$(bin)/python torture/endurance.py --long
-	@$(bin)/python torture/mutations.py --long
+	@lost=; for part in leaks names 'hostile --long' 'crash --long' 'twins --long' 'promises --long' 'endurance --long' 'mutations --long'; do \
+		set -- $$part; $(bin)/python torture/$$1.py $$2 || lost="$$lost $$1"; done; test -z "$$lost" || { echo "LOST:$$lost"; exit 1; }
 
 bench: .venv/bench    ## what every stage costs, beside what it is compared with (minutes; needs ../shared)
 	@OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(bin)/python benchmarks/speed.py

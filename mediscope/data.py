@@ -780,7 +780,7 @@ def alike(
     table,        # with the columns path and entry
     window:tuple, # (low, high) HU of the prepared volumes
 )->list:          # of pairs of rows (i, j), i < j
-    "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for in an archive, whose masks resemble each other."
+    "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for in an archive, whose split is given and whose values are no HU."
     from itertools import permutations, product
     from scipy.spatial import cKDTree
     if not len(table) or '.npz#' in table.path.iat[0]: return []
