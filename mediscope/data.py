@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'MAX_NAME', 'PATIENT', 'CACHE_FORMAT', 'VAL_SHARE',
-           'BOTH_SIDES', 'ALIKE', 'SIDE', 'NOT_HU', 'MAX_PAIRS', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL',
+           'BOTH_SIDES', 'ALIKE', 'CONTRAST', 'SIDE', 'NOT_HU', 'MAX_PAIRS', 'MAX_GROWTH', 'MAX_MEMBERS', 'MOSMED_URL',
            'MOSMED_BYTES', 'MOSMED_SCANS', 'MOSMED_NOTICE', 'one_line', 'shown', 'is_text', 'plural', 'InputError',
            'Scan', 'require_size', 'require_bytes', 'to_scan', 'Voxels', 'nifti_image', 'is_nifti', 'is_mask',
            'unpacker', 'open_nifti', 'read_nifti', 'Slice', 'read_slice', 'is_dicom', 'pixel_bytes', 'heights',
@@ -13,10 +13,10 @@ __all__ = ['LIMIT_MB', 'MAX_SIDE', 'MAX_MM', 'LPS_TO_RAS', 'MAX_SCANS', 'MAX_NAM
            'Prep', 'to_scan_grid', 'Cohort', 'scans_in', 'no_scans', 'index_folder', 'index_csv', 'unused_columns',
            'index_npz', 'index_scans', 'find_scans', 'digest', 'fingerprint', 'file_digest', 'signature',
            'cache_folder', 'cache_entry', 'publish', 'sweep', 'write_entry', 'content_of', 'cached_volume',
-           'load_volume', 'prepare_scans', 'prepared', 'merge_groups', 'group_folds', 'hold_out', 'require_groups',
-           'assign_roles', 'archived', 'official_roles', 'alike', 'Check', 'check_scans', 'seed_of', 'per_scan',
-           'to_device', 'affine_grid', 'Augment', 'Batch', 'Volumes', 'make_loader', 'fetch', 'unpack',
-           'download_mosmed']
+           'load_volume', 'prepare_scans', 'prepared', 'merge_groups', 'group_folds', 'groups_of', 'hold_out',
+           'require_groups', 'require_parts', 'assign_roles', 'archived', 'official_roles', 'alike', 'unnamed',
+           'most_folds', 'Check', 'check_scans', 'seed_of', 'per_scan', 'to_device', 'affine_grid', 'Augment', 'Batch',
+           'Volumes', 'make_loader', 'fetch', 'unpack', 'download_mosmed']
 
 # %% ../nbs/00_data.ipynb #c811710d
 import hashlib, io, math, os, re, shutil, stat, time, unicodedata, warnings, zipfile, zlib
@@ -544,8 +544,8 @@ def index_scans(
     table = table[table.label.isin(classes)].reset_index(drop=True)
     if not problems and len(classes) < 2: problems.append(f"{data}: only one class ({', '.join(classes) or 'none'}); a classifier needs at least two.")
     looks = {}
-    for c in classes: looks.setdefault(unicodedata.normalize('NFC', c).strip(), []).append(c)
-    problems += [f"{data}: the classes {' and '.join(map(repr, same))} look the same; write them alike." for same in looks.values() if len(same) > 1]
+    for c in dict.fromkeys([*classes, *found]): looks.setdefault(unicodedata.normalize('NFC', c).strip(), []).append(c)
+    problems += [f"{data}: the classes {' and '.join(map(repr, same))} look the same; write them alike." for same in looks.values() if len(same) > 1 and {*same} & {*classes}]
     problems += [f'{data}: {p} is listed {n} times; keep one row.' for p, n in table.path.value_counts().items() if n > 1]
     problems += [f'{data}: {shown(p)}: this name is no text in UTF-8; rename it, or set the locale to C.UTF-8.' for p in sorted({*table.path, *table.label}) if not is_text(p)]
     root = data if data.is_dir() else data.parent
@@ -710,11 +710,16 @@ def group_folds(labels, groups, folds:int, seed:int):
     order = np.random.RandomState(seed).permutation(group.max() + 1)
     return StratifiedGroupKFold(folds).split(labels, labels, order.argsort()[group])
 
+def groups_of(labels, groups)->dict: # class → number of its groups
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    return {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
+
 def hold_out(labels, groups, share:float, seed:int)->np.ndarray:  # (n,) bool
     "A stratified part of about `share` of the scans, by whole groups."
-    fewest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
     out = np.zeros(len(labels), bool)
-    out[next(group_folds(labels, groups, max(2, min(round(1/share), fewest)), seed))[1]] = True
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'The least populated class')  # `require_parts` looks at what comes of it
+        if len(np.unique(groups)) > 1: out[next(group_folds(labels, groups, max(2, min(round(1/share), *groups_of(labels, groups).values())), seed))[1]] = True
     return out
 
 # %% ../nbs/00_data.ipynb #a4a90196
@@ -722,11 +727,16 @@ VAL_SHARE = .15  # of the scans that are not test
 
 def require_groups(labels, groups, folds:int):
     "Raise an `InputError` where a class has too few groups for `folds` folds and a validation part."
-    labels, groups = np.asarray(labels), np.asarray(groups)
-    for c in np.unique(labels):
-        n = len(np.unique(groups[labels == c]))
-        if n < max(folds, 3): raise InputError(
-            f'class {c}: {n} patients (groups) are fewer than the {max(folds, 3)} needed for --folds {folds}; add scans or ask for fewer folds.')
+    needed = 4 if folds == 2 else max(folds, 3)  # half of them are test with two folds, and two must be left
+    for c, n in groups_of(labels, groups).items():
+        if n < needed: raise InputError(f'class {c}: {n} patients (groups) are fewer than the {needed} needed for --folds {folds}; add scans or ask for other folds.')
+
+def require_parts(labels, roles, whole=('train',), needed=('train', 'val')):
+    "Raise an `InputError` where a needed part is empty, or one that must be whole lacks a class: groups may be few, unequal, or of several classes."
+    for role in needed:
+        lacks = sorted({*labels} - {*labels[roles == role]})
+        if lacks and (role in whole or role not in roles): raise InputError(
+            f'class {lacks[0]}: the split leaves no {role} scan of it, for patients (groups) are few or unequal; add scans, or try other --folds or another --seed.')
 
 def assign_roles(
     labels,   # (n,)
@@ -738,10 +748,12 @@ def assign_roles(
     labels, groups = np.asarray(labels), np.asarray(groups)
     require_groups(labels, groups, folds)
     roles = np.full((len(labels), folds), 'train', dtype='<U5')
-    parts = group_folds(labels, groups, folds if folds > 1 else 5 if len(labels) > 24 else 3, seed)
+    single = min(5 if len(labels) > 24 else 3, *groups_of(labels, groups).values())
+    parts = group_folds(labels, groups, folds if folds > 1 else single, seed)
     for f, (rest, test) in zip(range(folds), parts):
         roles[test,f] = 'test'
         roles[rest[hold_out(labels[rest], groups[rest], VAL_SHARE, seed)],f] = 'val'
+        require_parts(labels, roles[:,f], ('train', 'test') if folds == 1 else ('train',), ('train', 'val', 'test'))
     return roles
 
 # %% ../nbs/00_data.ipynb #31d820db
@@ -767,14 +779,16 @@ def official_roles(table, seed=0, pairs=())->np.ndarray:  # (n, 1) of 'train', '
     if 'val' not in roles:
         train = np.flatnonzero(roles == 'train')
         labels, groups = table.label.to_numpy()[train], merge_groups(table.group, table.content, pairs)[train]
-        fewest = {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
+        fewest = groups_of(labels, groups)
         if min(fewest.values()) < 2: raise InputError(f'class {min(fewest, key=fewest.get)}: the column split leaves one patient (group) for training and validation; add scans, or name the val scans.')
         roles[train[hold_out(labels, groups, VAL_SHARE, seed)]] = 'val'
+        require_parts(labels, roles[train])
     return roles[:,None]
 
 # %% ../nbs/00_data.ipynb #a11ce001
-ALIKE = 5   # HU: root mean square difference of two thumbnails
-SIDE = 16   # voxels of a thumbnail
+ALIKE = 5     # HU: root mean square difference of two thumbnails,
+CONTRAST = 40 # or the standard deviation of one, divided by this, where that is less
+SIDE = 16     # voxels of a thumbnail
 
 def alike(
     table,        # with the columns path and entry
@@ -783,21 +797,36 @@ def alike(
     "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for in an archive, whose split is given and whose values are no HU."
     from itertools import permutations, product
     from scipy.spatial import cKDTree
-    if not len(table) or '.npz#' in table.path.iat[0]: return []
-    small = torch.stack([F.adaptive_avg_pool3d(load_volume(e), SIDE)[0] for e in table.entry])*(window[1] - window[0])
-    at = (small.flatten(1).std(1) > 2*ALIKE).nonzero()[:,0].tolist()  # volumes of one value are all alike
-    if not at: return []
-    small = small[at]
+    rows = [i for i, path in enumerate(table.path) if '.npz#' not in path]
+    if not rows: return []
+    small = torch.stack([F.adaptive_avg_pool3d(load_volume(table.entry.iat[i]), SIDE)[0] for i in rows])*(window[1] - window[0])
+    spread = small.flatten(1).std(1)
+    kept = (spread > 2*ALIKE).nonzero()[:,0]  # volumes of one value are all alike
+    if not len(kept): return []
+    at, small, limit = np.array(rows)[kept].tolist(), small[kept], (spread[kept]/CONTRAST).clamp(max=ALIKE)*SIDE**1.5
     coarse = lambda v: F.avg_pool3d(v[:,None], SIDE//2).flatten(1)*(SIDE//2)**1.5  # orthogonal: no pair is further apart in it
     tree, distance, found = cKDTree(coarse(small)), ALIKE*SIDE**1.5, set()
     for order, mirrored in product(permutations((1, 2, 3)), product((False, True), repeat=3)):
         other = small.permute(0, *order).flip([axis for axis, flip in zip((1, 2, 3), mirrored) if flip])
         for i, near in enumerate(tree.query_ball_point(coarse(other), 1.001*distance)):
-            found |= {(at[i], at[j]) for j in near if i < j and (small[j] - other[i]).norm() < distance}
+            found |= {(at[i], at[j]) for j in near if i < j and (small[j] - other[i]).norm() < limit[j]}
     return sorted(found)
+
+def unnamed(table, pairs)->list:
+    "The pairs of which neither the patient nor the content says that they are one."
+    group, content = table.group.to_numpy(), table.content.to_numpy()
+    return [(i, j) for i, j in pairs if group[i] != group[j] and content[i] != content[j]]
 
 # %% ../nbs/00_data.ipynb #cb4ac477
 NOT_HU = '{}: no voxel below 0, so these are hardly Hounsfield units (air has -1000); export it with rescale slope and intercept.'
+
+def most_folds(labels, groups, limit:int)->tuple: # (folds, problems); 0 folds where not even a single split is possible
+    "How many folds `assign_roles` accepts, up to `limit`."
+    problems = []
+    for folds in range(limit, 0, -1):
+        try: assign_roles(labels, groups, folds); return folds, []
+        except InputError as e: problems = e.problems
+    return 0, problems
 
 MAX_PAIRS = 20  # that are named
 class Check(NamedTuple):
@@ -830,18 +859,21 @@ def check_scans(data, classes=None, **kwargs)->Check:
     if not (official or archive):
         water = rescale(torch.zeros(()), prep.window).half().item()
         notes += [NOT_HU.format(path) for path, entry in zip(table.path, table.entry) if load_volume(entry).min() >= water]
-    group, content = table.group.to_numpy(), table.content.to_numpy()
     pairs = alike(table, prep.window)
-    unknown = [(i, j) for i, j in pairs if group[i] != group[j] and content[i] != content[j]]
+    unknown = unnamed(table, pairs)
     notes += [f'{table.path.iat[i]}, {table.path.iat[j]}: nearly the same, perhaps mirrored or turned; they share a fold if they are as near in training. If they show one patient, say so in the column patient of a CSV.' for i, j in unknown[:MAX_PAIRS]]
     if len(unknown) > MAX_PAIRS: notes.append(f"Nearly the same, too: {plural(len(unknown) - MAX_PAIRS, 'more pair')}.")
-    fewest = table.groupby('label').group.nunique()
-    if not official and len(fewest) and fewest.min() < 3:
-        problems.append(f'class {fewest.idxmin()}: {plural(fewest.min(), "group")}; add scans: training, validation and test need one each.')
-    elif official and not (unreadable or problems):
+    if official and len(table) and not (unreadable or problems):
         try: official_roles(table, pairs=pairs)
         except InputError as e: problems += e.problems
-    elif not official and len(fewest): notes.append(f'Enough for --folds {min(10, fewest.min())}{" and more" if fewest.min() > 10 else ""}.')
+    elif not official and len(table):
+        labels, groups = table.label.to_numpy(), merge_groups(table.group, table.content, pairs)
+        fewest = groups_of(labels, groups)
+        c, n = min(fewest.items(), key=lambda cn: cn[1])
+        folds, too_few = most_folds(labels, groups, min(10, n))
+        if n < 3: problems.append(f'class {c}: {plural(n, "group")}; add scans: training, validation and test need one each.')
+        elif folds: notes.append(f'Enough for --folds {folds}{" and more" if n > 10 == folds else ""}.')
+        else: problems += too_few
     return Check([*problems, *unreadable], [*map(one_line, notes)])
 
 # %% ../nbs/00_data.ipynb #91b74a92

@@ -274,7 +274,7 @@ def predict_scans(
     place = Path(os.path.realpath(out))
     if above := [p for p in map(Path, paths) if p.is_dir() and place.is_relative_to(p.resolve())]: raise InputError(
         f'{out}: lies in {above[0]}, where its maps would be taken for scans; name a folder elsewhere.')
-    if over := [s for s in scans if Path(os.path.realpath(s.parent)) == place]: raise InputError(f'{out}: holds {over[0].name}, which a map could replace; name another folder.')
+    if over := [s for s in scans if Path(os.path.realpath(s.parent)) == place]: raise InputError(f'{out}: holds the scan {over[0].name}; name another folder, so that nothing beside a scan is replaced.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
     root = common_folder(scans)  # where it lies is nobody's business
     for path, called in zip(tqdm(scans, 'predict', unit='scan', disable=None), name_scans(scans, paths)):

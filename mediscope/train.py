@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm.auto import tqdm
 from .data import (Augment, Batch, Cohort, InputError, LIMIT_MB, Prep, VAL_SHARE, Volumes, alike, assign_roles, digest, find_scans, hold_out, is_text,
-                            make_loader, merge_groups, official_roles, prepared, publish, seed_of, sweep, to_device)
+                            make_loader, merge_groups, official_roles, one_line, plural, prepared, publish, require_parts, seed_of, sweep, to_device, unnamed)
 from .dcg import DCG, dcg_loss, default_roi, find_checkpoint, hash_of, over_processes, processes, require_same_shapes
 from .diffusion import Config, Guide, MediScope, diffusion_loss
 
@@ -455,10 +455,13 @@ def plan_split(
     "The table with a column role_<fold> for every model that will be trained; of groups that share a scan all have the name of the first."
     pairs = alike(table, window)
     groups = merge_groups(table.group, table.content, pairs)
+    if copies := unnamed(table, pairs): tqdm.write(one_line(f"{plural(len(copies), 'pair')} of scans nearly the same (first: {', '.join(table.path.iloc[[*copies[0]]])}); each counts as one patient."))
     official = (table.split != '').all()
     roles = official_roles(table, seed, pairs) if official else assign_roles(table.label, groups, folds, seed)
     columns = {f'role_{i if roles.shape[1] > 1 else "all"}': roles[:,i] for i in range(roles.shape[1])}
-    if roles.shape[1] > 1: columns['role_all'] = np.where(hold_out(table.label.to_numpy(), groups, VAL_SHARE, seed), 'val', 'train')
+    if roles.shape[1] > 1:
+        columns['role_all'] = np.where(hold_out(table.label.to_numpy(), groups, VAL_SHARE, seed), 'val', 'train')
+        require_parts(table.label.to_numpy(), columns['role_all'])
     return table[['path', 'label', 'group', 'content']].assign(group=table.group.groupby(groups).transform('first'), **columns)
 
 def parts_of(table, fold:str, classes)->dict:  # role → Volumes

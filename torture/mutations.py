@@ -29,6 +29,8 @@ MUTATIONS = [
     Mutation('copies count as patients of their own in an interval', 'train', ".assign(group=table.group.groupby(groups).transform('first'), **columns)", '.assign(**columns)', 'twins'),
     Mutation('a run splits without looking for copies', 'train', 'groups = merge_groups(table.group, table.content, pairs)', 'groups = merge_groups(table.group, table.content)', 'twins'),
     Mutation('copies may be on both sides of an official split', 'data', 'if apart: raise', 'if False: raise', '00_data'),
+    Mutation('a class may have no scan to train on', 'data', 'if lacks and (role in whole or role not in roles)', 'if lacks and role not in roles', '00_data'),
+    Mutation('patients who differ little are taken for copies', 'data', '(spread[kept]/CONTRAST).clamp(max=ALIKE)', 'torch.full((len(kept),), ALIKE)', '00_data'),
     Mutation('the content is the same for every scan', 'data', "return digest(repr(scan.hu.shape).encode(),", "return digest(b'') or (", '00_data'),
     Mutation('the content depends on the type of the numbers', 'data', 'np.rint(seen, out=seen).astype(np.uint16).tobytes())', 'scan.hu.tobytes())', '00_data'),
     Mutation('the cache forgets the settings', 'data', "repr(prep).encode(), bytes([CACHE_FORMAT])", "bytes([CACHE_FORMAT])", '00_data'),
