@@ -871,7 +871,7 @@ def check_scans(data, classes=None, **kwargs)->Check:
         fewest = groups_of(labels, groups)
         c, n = min(fewest.items(), key=lambda cn: cn[1])
         folds, too_few = most_folds(labels, groups, min(10, n))
-        if n < 3: problems.append(f'class {c}: {plural(n, "group")}; add scans: training, validation and test need one each.')
+        if n < 3: problems.append(f'{data}: class {c}: {plural(n, "group")}; add scans: training, validation and test need one each.')
         elif folds: notes.append(f'Enough for --folds {folds}{" and more" if n > 10 == folds else ""}.')
         else: problems += too_few
     return Check([*problems, *unreadable], [*map(one_line, notes)])
