@@ -538,10 +538,13 @@ def index_scans(
     rows, problems = (index_folder if data.is_dir() else kinds[data.suffix])(data)
     table = pd.DataFrame(rows, columns=['path', 'label', 'group', 'split'])
     found = sorted(table.label[table.label != ''].unique())
-    absent = [c for c in classes or () if c not in found]
+    absent, twice = [c for c in classes or () if c not in found], [c for i, c in enumerate(classes or ()) if c in classes[:i]]
     if absent: problems.append(f"{data}: no scan of class {', '.join(absent)} (found: {', '.join(found)}); correct --classes.")
+    if twice: problems.append(f'{data}: --classes names {twice[0]} twice; name every class once.')
     classes = tuple(classes or found)
     table = table[table.label.isin(classes)].reset_index(drop=True)
+    member = table.path.str.contains('.npz#', regex=False)
+    if member.nunique() == 2: problems.append(f'{data}: {table.path[member].iloc[0]} is of an archive, with grey values, {table.path[~member].iloc[0]} is a scan in HU; give each kind a list of its own.')
     if not problems and len(classes) < 2: problems.append(f"{data}: only one class ({', '.join(classes) or 'none'}); a classifier needs at least two.")
     looks = {}
     for c in dict.fromkeys([*classes, *found]): looks.setdefault(unicodedata.normalize('NFC', c).strip(), []).append(c)
@@ -731,12 +734,12 @@ def require_groups(labels, groups, folds:int):
     for c, n in groups_of(labels, groups).items():
         if n < needed: raise InputError(f'class {c}: {n} patients (groups) are fewer than the {needed} needed for --folds {folds}; add scans or ask for other folds.')
 
-def require_parts(labels, roles, whole=('train',), needed=('train', 'val')):
+def require_parts(labels, roles, whole=('train',), needed=('train', 'val'), remedy='try other --folds or another --seed'):
     "Raise an `InputError` where a needed part is empty, or one that must be whole lacks a class: groups may be few, unequal, or of several classes."
     for role in needed:
         lacks = sorted({*labels} - {*labels[roles == role]})
         if lacks and (role in whole or role not in roles): raise InputError(
-            f'class {lacks[0]}: the split leaves no {role} scan of it, for patients (groups) are few or unequal; add scans, or try other --folds or another --seed.')
+            f'class {lacks[0]}: the split leaves no {role} scan of it, for patients (groups) are few or unequal; add scans, or {remedy}.')
 
 def assign_roles(
     labels,   # (n,)
@@ -782,7 +785,7 @@ def official_roles(table, seed=0, pairs=())->np.ndarray:  # (n, 1) of 'train', '
         fewest = groups_of(labels, groups)
         if min(fewest.values()) < 2: raise InputError(f'class {min(fewest, key=fewest.get)}: the column split leaves one patient (group) for training and validation; add scans, or name the val scans.')
         roles[train[hold_out(labels, groups, VAL_SHARE, seed)]] = 'val'
-        require_parts(labels, roles[train])
+        require_parts(labels, roles[train], remedy='name the val scans')
     return roles[:,None]
 
 # %% ../nbs/00_data.ipynb #a11ce001
@@ -791,26 +794,32 @@ CONTRAST = 40 # or the standard deviation of one, divided by this, where that is
 SIDE = 16     # voxels of a thumbnail
 
 def alike(
-    table,        # with the columns path and entry
-    window:tuple, # (low, high) HU of the prepared volumes
+    table,        # with the columns path, split and entry
+    window:tuple, # (low, high) HU of the prepared volumes, or grey values
 )->list:          # of pairs of rows (i, j), i < j
-    "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for in an archive, whose split is given and whose values are no HU."
+    "Scans that are nearly one, perhaps mirrored or turned: pairs whose thumbnails are. Not looked for where an archive is split as its makers did."
     from itertools import permutations, product
-    from scipy.spatial import cKDTree
-    rows = [i for i, path in enumerate(table.path) if '.npz#' not in path]
-    if not rows: return []
-    small = torch.stack([F.adaptive_avg_pool3d(load_volume(table.entry.iat[i]), SIDE)[0] for i in rows])*(window[1] - window[0])
+    own = archived(table)
+    if own.all(): return []
+    small = torch.stack([F.adaptive_avg_pool3d(load_volume(entry), SIDE)[0] for entry in table.entry])*(window[1] - window[0])
     spread = small.flatten(1).std(1)
     kept = (spread > 2*ALIKE).nonzero()[:,0]  # volumes of one value are all alike
     if not len(kept): return []
-    at, small, limit = np.array(rows)[kept].tolist(), small[kept], (spread[kept]/CONTRAST).clamp(max=ALIKE)*SIDE**1.5
-    coarse = lambda v: F.avg_pool3d(v[:,None], SIDE//2).flatten(1)*(SIDE//2)**1.5  # orthogonal: no pair is further apart in it
-    tree, distance, found = cKDTree(coarse(small)), ALIKE*SIDE**1.5, set()
+    at, small, limit = kept.tolist(), small[kept], (spread[kept]/CONTRAST).clamp(max=ALIKE)*SIDE**1.5
+    def half(v): return F.avg_pool3d(v[:,None], 2)[:,0]*2**1.5  # a projection: no pair is further apart in it
+    def levels(v): return [w.flatten(1) for w in (half(half(v)), half(v), v)]
+    (rough, *finer), found = levels(small), set()
     for order, mirrored in product(permutations((1, 2, 3)), product((False, True), repeat=3)):
         other = small.permute(0, *order).flip([axis for axis, flip in zip((1, 2, 3), mirrored) if flip])
-        for i, near in enumerate(tree.query_ball_point(coarse(other), 1.001*distance)):
-            found |= {(at[i], at[j]) for j in near if i < j and (small[j] - other[i]).norm() < limit[j]}
-    return sorted(found)
+        other_rough, *other_finer = levels(other)
+        for part in torch.arange(len(small)).split(256):
+            near = (torch.cdist(other_rough[part].double(), rough.double()) < limit).nonzero() + torch.tensor([part[0], 0])
+            for i, j in (pairs.T for pairs in near[near[:,0] < near[:,1]].split(1024)):
+                for a, b in zip(other_finer, finer):
+                    close = (a[i] - b[j]).norm(dim=1) < limit[j]
+                    i, j = i[close], j[close]
+                found |= {(at[m], at[n]) for m, n in zip(i.tolist(), j.tolist())}
+    return sorted((i, j) for i, j in found if not own[i] or not own[j])
 
 def unnamed(table, pairs)->list:
     "The pairs of which neither the patient nor the content says that they are one."
@@ -839,15 +848,17 @@ def check_scans(data, classes=None, **kwargs)->Check:
     cohort, problems = index_scans(data, classes)
     prep = Prep((32,32,32), window=(-1024.,3071.))
     table, unreadable = prepare_scans(cohort, prep, **kwargs)
+    table, listed, official = table[table.content.notna()], table, (table.split != '').all()
+    pairs = alike(table, prep.window)
+    groups = merge_groups(table.group, table.content, pairs) if len(table) else []
     notes = [f"{plural(n, 'scan')} of class {c}, {plural(g, 'group')}." for c, n, g in
-             table.groupby('label').agg(n=('path','size'), g=('group','nunique')).itertuples()]
-    if (alone := (table.group == table.path).sum()) and Path(data).suffix != '.npz':
-        notes.append(f"No patient is named for {alone} of {plural(len(table), 'scan')}; each of these counts as a patient of its own.")
-    if len(table) and cohort.root != Path(data) and Path(data).suffix == '.csv' and (unused := unused_columns(data)):
+             table.assign(group=groups).groupby('label').agg(n=('path','size'), g=('group','nunique')).itertuples()]
+    if (alone := (listed.group == listed.path).sum()) and Path(data).suffix != '.npz':
+        notes.append(f"No patient is named for {alone} of {plural(len(listed), 'scan')}; each of these, but for copies, counts as a patient of its own.")
+    if len(listed) and cohort.root != Path(data) and Path(data).suffix == '.csv' and (unused := unused_columns(data)):
         notes.append(f"{data}: {plural(len(unused), 'column')} not used: {', '.join(unused)}.")
     if cohort.root == Path(data) and (others := [f for c in cohort.classes if (cohort.root/c).is_dir() for f in no_scans(cohort.root/c)]):
         notes.append(f"{plural(len(others), 'file')} left out, for no scan is called so: {', '.join(f.relative_to(cohort.root).as_posix() for f in others[:3])}{', …'*(len(others) > 3)}.")
-    table, official = table[table.content.notna()], (table.split != '').all()
     for _, same in table.groupby('content'):
         names = ', '.join(same.path)
         if same.label.nunique() > 1: problems.append(f'{names}: the same scan with different labels; correct or remove one.')
@@ -855,19 +866,19 @@ def check_scans(data, classes=None, **kwargs)->Check:
         elif len(same) > 1: notes.append(f'{names}: the same scan {len(same)} times; they will share a fold.')
     mixed = table.groupby('group').label.nunique()
     if (mixed > 1).any(): notes.append(f"{plural((mixed > 1).sum(), 'group')} with scans of several classes; each stays in one fold.")
-    archive = '.npz#' in ''.join(table.path[:1])
+    archive = table.path.str.contains('.npz#', regex=False).any()
     if not (official or archive):
         water = rescale(torch.zeros(()), prep.window).half().item()
         notes += [NOT_HU.format(path) for path, entry in zip(table.path, table.entry) if load_volume(entry).min() >= water]
-    pairs = alike(table, prep.window)
     unknown = unnamed(table, pairs)
-    notes += [f'{table.path.iat[i]}, {table.path.iat[j]}: nearly the same, perhaps mirrored or turned; they share a fold if they are as near in training. If they show one patient, say so in the column patient of a CSV.' for i, j in unknown[:MAX_PAIRS]]
+    fate = '' if official else '; they share a fold if they are as near in training'
+    notes += [f'{table.path.iat[i]}, {table.path.iat[j]}: nearly the same, perhaps mirrored or turned{fate}. If they show one patient, say so in the column patient of a CSV.' for i, j in unknown[:MAX_PAIRS]]
     if len(unknown) > MAX_PAIRS: notes.append(f"Nearly the same, too: {plural(len(unknown) - MAX_PAIRS, 'more pair')}.")
     if official and len(table) and not (unreadable or problems):
         try: official_roles(table, pairs=pairs)
         except InputError as e: problems += e.problems
     elif not official and len(table):
-        labels, groups = table.label.to_numpy(), merge_groups(table.group, table.content, pairs)
+        labels = table.label.to_numpy()
         fewest = groups_of(labels, groups)
         c, n = min(fewest.items(), key=lambda cn: cn[1])
         folds, too_few = most_folds(labels, groups, min(10, n))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TILES', 'STYLE', 'SCAN_PAGE', 'show_slice', 'seen_slice', 'plot_prediction', 'to_png', 'data_uri', 'slice_html',
            'sheet', 'as_seen', 'jpeg_uri', 'veil_uri', 'scan_page', 'montage', 'view', 'list_scans', 'stem', 'fitting',
-           'common_folder', 'name_scans', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
+           'common_folder', 'name_scans', 'homes', 'predict_scans', 'Traced', 'write_onnx', 'export_onnx']
 
 # %% ../nbs/04a_predict.ipynb #4a000003
 import base64, gzip, io, json, logging, os, sys, warnings
@@ -259,6 +259,12 @@ def name_scans(
         if len({n.casefold() for n in names}) == len(names): return names
     return [f'{i:04}-{name}' for i, name in enumerate(names)]
 
+def homes(scan)->set:
+    "The folders that a scan lies in: of its file, or archive, and of what that links to."
+    before, archive, _ = str(scan).partition('.npz#')
+    file = before + archive.strip('#')
+    return {Path(os.path.realpath(os.path.dirname(os.path.abspath(file)))), Path(os.path.realpath(file)).parent}
+
 def predict_scans(
     name,       # MODEL: a run, a checkpoint folder, a shipped checkpoint or a hub model
     paths,      # SCAN…: files, DICOM folders, or folders of either
@@ -274,7 +280,7 @@ def predict_scans(
     place = Path(os.path.realpath(out))
     if above := [p for p in map(Path, paths) if p.is_dir() and place.is_relative_to(p.resolve())]: raise InputError(
         f'{out}: lies in {above[0]}, where its maps would be taken for scans; name a folder elsewhere.')
-    if over := [s for s in scans if Path(os.path.realpath(s.parent)) == place]: raise InputError(f'{out}: holds the scan {over[0].name}; name another folder, so that nothing beside a scan is replaced.')
+    if over := [s for s in scans if place in homes(s)]: raise InputError(f'{out}: holds the scan {over[0].name}; name another folder, so that nothing beside a scan is replaced.')
     if model.about: tqdm.write(one_line(f'{name}: {model.about}'))
     root = common_folder(scans)  # where it lies is nobody's business
     for path, called in zip(tqdm(scans, 'predict', unit='scan', disable=None), name_scans(scans, paths)):

@@ -13,7 +13,7 @@ __all__ = ['ARCHIVE', 'CROP_MM', 'HEADS', 'works', 'pick_device', 'pick_devices'
            'train_in_processes', 'train_in_process', 'train_together', 'held', 'train_folds']
 
 # %% ../nbs/04_train.ipynb #b12a1830
-import atexit, json, logging, math, os, re, signal, sys, threading, time, warnings
+import atexit, json, logging, math, multiprocessing, os, re, signal, sys, threading, time, warnings
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
@@ -455,7 +455,8 @@ def plan_split(
     "The table with a column role_<fold> for every model that will be trained; of groups that share a scan all have the name of the first."
     pairs = alike(table, window)
     groups = merge_groups(table.group, table.content, pairs)
-    if copies := unnamed(table, pairs): tqdm.write(one_line(f"{plural(len(copies), 'pair')} of scans nearly the same (first: {', '.join(table.path.iloc[[*copies[0]]])}); each counts as one patient."))
+    copies = unnamed(table, pairs)
+    if copies and leads() and not multiprocessing.parent_process(): tqdm.write(one_line(f"{plural(len(copies), 'pair')} of scans nearly the same (first: {', '.join(table.path.iloc[[*copies[0]]])}); each counts as one patient."))
     official = (table.split != '').all()
     roles = official_roles(table, seed, pairs) if official else assign_roles(table.label, groups, folds, seed)
     columns = {f'role_{i if roles.shape[1] > 1 else "all"}': roles[:,i] for i in range(roles.shape[1])}

@@ -31,6 +31,8 @@ MUTATIONS = [
     Mutation('copies may be on both sides of an official split', 'data', 'if apart: raise', 'if False: raise', '00_data'),
     Mutation('a class may have no scan to train on', 'data', 'if lacks and (role in whole or role not in roles)', 'if lacks and role not in roles', '00_data'),
     Mutation('patients who differ little are taken for copies', 'data', '(spread[kept]/CONTRAST).clamp(max=ALIKE)', 'torch.full((len(kept),), ALIKE)', '00_data'),
+    Mutation('copies in an archive without a split are not looked for', 'data', 'if own.all(): return []', "if own.all() or '.npz#' in table.path.iloc[0]: return []", '00_data'),
+    Mutation('a list may mix grey values and HU', 'data', 'if member.nunique() == 2: problems', 'if member.nunique() == 3: problems', '00_data'),
     Mutation('the content is the same for every scan', 'data', "return digest(repr(scan.hu.shape).encode(),", "return digest(b'') or (", '00_data'),
     Mutation('the content depends on the type of the numbers', 'data', 'np.rint(seen, out=seen).astype(np.uint16).tobytes())', 'scan.hu.tobytes())', '00_data'),
     Mutation('the cache forgets the settings', 'data', "repr(prep).encode(), bytes([CACHE_FORMAT])", "bytes([CACHE_FORMAT])", '00_data'),
